@@ -1,0 +1,351 @@
+"""A stream being described: frames go in one by one, events come out as they are known, the state stays small."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from whenwhere.errors import InputError
+from whenwhere.layers.beam import Hypothesis
+from whenwhere.layers.event_stream import ReversedSpans, UntimedWords
+from whenwhere.layers.memory import MemoryState
+from whenwhere.layers.time_bins import bins_to_seconds, seconds_to_bin
+from whenwhere.layers.vocab import Vocab
+from whenwhere.results import Event
+from whenwhere.systems.decoding_points import PrefixForm, TimeAxis
+from whenwhere.systems.training_rows import prefix_ids
+
+_SCHEMA = "whenwhere.stream/1"
+_REMEMBERED = 256  # emitted events kept for the prefix and the duplicate guard where no horizon bounds them
+_TOLERANCE = 1e-6  # frames; a time stamp a hair before a boundary counts as on it
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How a stream is decoded.
+
+    Args:
+        interval: frames between decoding points.
+        horizon: H, frames; the memory covers the last H/2 to H frames. ``None`` never forgets.
+        beam: beams.
+        alpha: strength of the length penalty.
+        max_tokens: longest text of a decoding point.
+        prefix_tokens: longest prefix; whole captions are dropped, oldest first.
+        caption_tokens: longest single caption in prefix and target.
+        grammar: allow well-formed timed captions only.
+        no_repeat_ngram: forbid this many words in a row to come twice in one text; 0 allows all.
+        reversed_spans: what to do with an event that ends before it starts; without ``grammar`` only.
+        untimed: what to do with words without a span; without ``grammar`` only.
+        duplicate_tiou: do not emit an event again that has the text of an earlier one and a temporal IoU with it above
+            this; ``None`` emits all.
+        least_score: do not emit events whose score, the geometric mean probability of its tokens, is below this.
+        capitalize: begin texts with a capital.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+
+    interval: int = 32
+    horizon: int | None = None
+    beam: int = 4
+    alpha: float = 0.6
+    max_tokens: int = 256
+    prefix_tokens: int = 1024
+    caption_tokens: int = 128
+    grammar: bool = False
+    no_repeat_ngram: int = 0
+    reversed_spans: Literal["swap", "drop"] = "swap"
+    untimed: UntimedWords = "keep"
+    duplicate_tiou: float | None = None
+    least_score: float = 0.0
+    capitalize: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.interval, self.beam, self.caption_tokens) < 1 or min(self.max_tokens, self.prefix_tokens) < 2:
+            raise InputError("stream options with a size below its least", "interval and beam >= 1, token limits >= 2")
+        if self.horizon is not None and (self.horizon < 2 or self.horizon % 2):
+            raise InputError(f"a horizon of {self.horizon} frames", "an even number of frames, or None")
+
+
+class StreamingSystem(Protocol):
+    """What a captioner offers to be streamed."""
+
+    @property
+    def vocab(self) -> Vocab: ...
+    @property
+    def axis(self) -> TimeAxis: ...
+    @property
+    def prefix_form(self) -> PrefixForm: ...
+    @property
+    def marks_end(self) -> bool: ...
+    def empty_memory(self) -> MemoryState:
+        """Return the memory before the first frame, for one stream."""
+
+    def remember(self, state: MemoryState, tokens: Tensor, position: float) -> MemoryState:
+        """Return the memory after a frame (N_f, D) at a position in frames from the memory's start."""
+
+    def generate(
+        self, state: MemoryState, prefix: Sequence[int], options: StreamOptions, *, last_bin: int | None, ended: bool
+    ) -> Hypothesis:
+        """Return the text of a decoding point."""
+
+
+@dataclass
+class _Slot:
+    """One of the two staggered memories: the half-horizon in which it began, and its state."""
+
+    epoch: int
+    memory: MemoryState
+
+
+@dataclass
+class _Said:
+    """An event that was emitted: where, and in which words."""
+
+    start: float
+    end: float
+    text: str
+    words: list[int] = field(default_factory=list)
+
+
+class StreamSession:
+    """One stream through one captioner.
+
+    With a horizon of H frames there are two memories, each begun afresh every H frames, half a horizon apart. Every
+    frame enters both, the older one is read, so what the decoder sees always reaches back between H/2 and H frames
+    (less at the start) and the state never grows. Times inside count from the start of the memory that is read; events
+    are turned into seconds of the stream when they are emitted, and captions leave the prefix once they end before
+    that start. Nothing emitted is revised.
+
+    Args:
+        system: the captioner, in evaluation mode.
+        rate: frames a second that will be pushed, about; gaps and jitter are fine.
+        options: how to decode.
+        duration: seconds of the whole media if known; no event will end later.
+    """
+
+    def __init__(
+        self, system: StreamingSystem, rate: float, options: StreamOptions, *, duration: float | None = None
+    ) -> None:
+        if not 0 < rate < math.inf:
+            raise InputError(f"a rate of {rate:g} frames a second", "a positive, finite rate")
+        axis = system.axis
+        if axis.span == "window" and (options.horizon is None or options.horizon > axis.frames):
+            raise InputError(
+                f"a horizon of {options.horizon} frames for time bins over a window of {axis.frames}",
+                f"a horizon of at most {axis.frames} frames",
+            )
+        self.system, self.rate, self.options, self.duration = system, float(rate), options, duration
+        self._slots: dict[int, _Slot] = {}
+        self._said: list[_Said] = []
+        self._origin: float | None = None  # seconds of the first frame
+        self._last = -math.inf  # seconds of the latest frame
+        self._waiting = 0  # frames since the last decoding point
+        self._emitted = 0
+        self._finished = False
+
+    @property
+    def position(self) -> float:
+        """Seconds of the stream that were seen: the latest frame's time, plus the time it stands for."""
+        if self._origin is None:
+            return 0.0
+        now = self._last + 1 / self.rate
+        return now if self.duration is None else min(now, self.duration)
+
+    @torch.no_grad()
+    def push(self, tokens: Tensor, time: float) -> list[Event]:
+        """Take one more frame.
+
+        Args:
+            tokens: (N_f, D) tokens of the frame.
+            time: seconds of the frame in the stream, later than the one before.
+
+        Returns:
+            The events that became known, sorted by start; empty between decoding points.
+
+        Raises:
+            InputError: the time does not increase, the shape is wrong, or the stream is finished.
+        """
+        if self._finished:
+            raise InputError("a frame after the stream was finished", "no more frames", "open a new session")
+        if not math.isfinite(time) or time <= self._last or time < 0:
+            raise InputError(f"a frame at {time:g} s after one at {self._last:g} s", "finite, increasing times")
+        if self._origin is None:
+            self._origin = time
+        self._last = time
+        position = (time - self._origin) * self.rate
+        epoch, half = self._epoch(position)
+        for number in (0, 1) if epoch else (0,):
+            begun = epoch - (epoch - number) % 2  # latest half-horizon at which this memory begins
+            if number not in self._slots or self._slots[number].epoch != begun:
+                self._slots[number] = _Slot(begun, self.system.empty_memory())
+            slot = self._slots[number]
+            slot.memory = self.system.remember(slot.memory, tokens, position - begun * half)
+        self._waiting += 1
+        return self._decode() if self._waiting >= self.options.interval else []
+
+    @torch.no_grad()
+    def finish(self) -> list[Event]:
+        """End the stream and return the events of its last stretch; further frames are refused."""
+        # A model that can be told of the end may know more of the very same frames once it is.
+        decode = not self._finished and self._slots and (self._waiting > 0 or self.system.marks_end)
+        events = self._decode(ended=True) if decode else []
+        self._finished = True
+        return events
+
+    def nbytes(self) -> int:
+        """Bytes of the state: the memories and what is remembered of the events."""
+        return sum(slot.memory.nbytes() for slot in self._slots.values()) + len(json.dumps(self._plain_state()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as ``{"tensors": named tensors, "plain": JSON data}``."""
+        tensors = {
+            f"memory.{number}.{name}": tensor.clone()
+            for number, slot in self._slots.items()
+            for name, tensor in slot.memory.tensors().items()
+        }
+        return {"tensors": tensors, "plain": self._plain_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of :meth:`state_dict`; the output is then equal to the bit.
+
+        Raises:
+            InputError: the state is not one of a session with this rate and these options.
+        """
+        try:
+            plain, tensors = state["plain"], state["tensors"]
+            for name, value in (("schema", _SCHEMA), ("rate", self.rate), ("options", asdict(self.options))):
+                if plain[name] != value:
+                    raise InputError(f"a stream state with {name} {plain[name]!r}", repr(value))
+            slots = {}
+            for number, epoch in plain["epochs"]:
+                head = f"memory.{number}."
+                named = {name[len(head) :]: tensor for name, tensor in tensors.items() if name.startswith(head)}
+                slots[int(number)] = _Slot(int(epoch), MemoryState.from_tensors(named))
+            said = [_Said(**event) for event in plain["said"]]
+            origin, last, waiting = plain["origin"], plain["last"], int(plain["waiting"])
+            emitted, finished = int(plain["emitted"]), bool(plain["finished"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"not a stream state: {error!r}", "what state_dict() returned") from None
+        self._slots, self._said, self._origin = slots, said, origin
+        self._last = -math.inf if last is None else last
+        self._waiting, self._emitted, self._finished = waiting, emitted, finished
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to one safetensors file."""
+        from safetensors.torch import save_file
+
+        state, path = self.state_dict(), Path(path)
+        temporary = path.with_name(path.name + ".part")
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in state["tensors"].items()}
+        save_file(tensors, temporary, metadata={"state": json.dumps(state["plain"])})
+        os.replace(temporary, path)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a state that :meth:`save` wrote.
+
+        Raises:
+            InputError: the file is missing, damaged, or of another rate or other options.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                plain = json.loads((file.metadata() or {}).get("state", "null"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except (OSError, SafetensorError, json.JSONDecodeError) as error:
+            raise InputError(f"cannot read the stream state {path}: {error}") from None
+        device = self.system.empty_memory().tokens.device
+        self.load_state_dict({"plain": plain, "tensors": {name: t.to(device) for name, t in tensors.items()}})
+
+    def _plain_state(self) -> dict[str, Any]:
+        return {
+            "schema": _SCHEMA,
+            "rate": self.rate,
+            "options": asdict(self.options),
+            "epochs": [[number, slot.epoch] for number, slot in self._slots.items()],
+            "said": [asdict(event) for event in self._said],
+            "origin": self._origin,
+            "last": None if self._origin is None else self._last,
+            "waiting": self._waiting,
+            "emitted": self._emitted,
+            "finished": self._finished,
+        }
+
+    def _epoch(self, position: float) -> tuple[int, float]:
+        """Return the number of the current half-horizon and its length in frames."""
+        if self.options.horizon is None:
+            return 0, 0.0
+        half = self.options.horizon / 2
+        return math.floor(position / half + _TOLERANCE), half
+
+    def _decode(self, ended: bool = False) -> list[Event]:
+        """One decoding point: say what is new since the captions of the prefix."""
+        assert self._origin is not None
+        self._waiting = 0
+        position = (self._last - self._origin) * self.rate
+        epoch, half = self._epoch(position)
+        slot = self._slots[max(epoch - 1, 0) % 2]  # the older one
+        begun = self._origin + slot.epoch * half / self.rate  # seconds at which the memory begins
+        self._said = [event for event in self._said if event.end >= begun][-_REMEMBERED:]
+        axis, seen = self.system.axis, (position - slot.epoch * half + 1) / self.rate
+        span, last_bin = seen, None
+        if axis.span == "window":
+            span = axis.frames / self.rate
+            last_bin = seconds_to_bin(seen, span, axis.n_bins)
+        prefix = prefix_ids(self._prefix(begun, span), self.system.vocab, self.options.prefix_tokens)
+        text = self.system.generate(slot.memory, prefix, self.options, last_bin=last_bin, ended=ended)
+        return self._emit(text, begun, span)
+
+    def _prefix(self, begun: float, span: float) -> list[list[int]]:
+        form, axis, vocab = self.system.prefix_form, self.system.axis, self.system.vocab
+        if form == "none":
+            return []
+        if form == "captions":
+            return [event.words for event in self._said]
+
+        def to_bin(seconds: float) -> int:
+            return seconds_to_bin(max(seconds - begun, 0.0), span, axis.n_bins)
+
+        return [vocab.event(to_bin(event.start), to_bin(event.end), event.words) for event in self._said]
+
+    def _emit(self, text: Hypothesis, begun: float, span: float) -> list[Event]:
+        """Turn decoded tokens into events of the stream, in seconds, at once and for good."""
+        vocab, axis, options = self.system.vocab, self.system.axis, self.options
+        now, new = self.position, []
+        reversed_spans: ReversedSpans = options.reversed_spans
+        for found in vocab.parse(text.tokens, reversed_spans=reversed_spans, untimed=options.untimed):
+            start, end = bins_to_seconds(found.start, found.end, span, axis.n_bins, axis.decoding)
+            start, end = (max(min(begun + t, now), min(begun, now)) for t in (start, end))
+            said = vocab.decode(found.words, capitalize=options.capitalize)
+            score = math.exp(sum(text.logprobs[k] for k in found.positions) / len(found.positions))
+            if not said or score < options.least_score or self._is_duplicate(said, start, end):
+                continue
+            self._said.append(_Said(start, end, said, list(found.words[: options.caption_tokens])))
+            new.append(Event(start, end, said, score=score, emitted_at=now))
+        new.sort(key=lambda event: (event.start, event.end))
+        numbered = [Event(e.start, e.end, e.text, e.score, e.emitted_at, self._emitted + k) for k, e in enumerate(new)]
+        self._emitted += len(new)
+        return numbered
+
+    def _is_duplicate(self, text: str, start: float, end: float) -> bool:
+        least = self.options.duplicate_tiou
+        if least is None:
+            return False
+        return any(said.text == text and _tiou(said.start, said.end, start, end) > least for said in self._said)
+
+
+def _tiou(start1: float, end1: float, start2: float, end2: float) -> float:
+    """Temporal intersection over union of two spans in seconds; 1 for two equal instants."""
+    overlap, union = min(end1, end2) - max(start1, start2), max(end1, end2) - min(start1, start2)
+    return 1.0 if union == 0 else max(overlap, 0.0) / union
