@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +19,7 @@ BARS = 8  # bits of the number in a picture
 
 def picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
     """Return uint8 (height, width, 3): eight vertical bars, white for the set bits of `number`, lowest bit left."""
-    bits = [(number >> i) & 1 for i in range(BARS)]
-    row = np.repeat(bits, -(-width // BARS))[:width] * 215 + 20
+    row = (number >> (np.arange(width) * BARS // width) & 1) * 215 + 20
     return np.broadcast_to(row[None, :, None], (height, width, 3)).astype(np.uint8)
 
 
@@ -81,9 +81,10 @@ def make_video(
 
 def make_bytes(container: str, count: int = 30, **options: Any) -> bytes:
     """Return the bytes of a video: see `make_video`."""
-    out = io.BytesIO()
-    make_video(out, count, container=container, **options)
-    return out.getvalue()
+    if not options.get("faststart"):
+        return make_video(io.BytesIO(), count, container=container, **options).getvalue()
+    with tempfile.TemporaryDirectory() as folder:  # the index is moved to the front in a second pass over a real file
+        return make_video(Path(folder) / "a.mp4", count, **options).read_bytes()
 
 
 def make_sound(path: Path, seconds: float = 1.0) -> Path:

@@ -298,3 +298,21 @@ def test_arguments_that_contradict_each_other_are_refused(tmp_path):
         fit(Toy(), Batches(Sentences()), replace(CONFIG, evaluate_every=5), tmp_path)
     with pytest.raises(InputError, match=r"Linear without loss\(batch\)"):
         fit(nn.Linear(2, 2), Batches(Sentences()), CONFIG, tmp_path)
+
+
+def test_a_system_that_tells_only_half_of_its_denominators_is_refused(tmp_path):
+    class NoUnits(nn.Linear):
+        def loss(self, batch, totals=None):
+            return {"loss": self.weight.sum()}
+
+    class NoTotals(nn.Linear):
+        def loss(self, batch):
+            return {"loss": self.weight.sum()}
+
+        def units(self, batch):
+            return (1,)
+
+    with pytest.raises(InputError, match=r"NoUnits with loss\(batch, totals\) without units"):
+        fit(NoUnits(2, 2), Batches(Sentences()), CONFIG, tmp_path)
+    with pytest.raises(InputError, match=r"NoTotals with units\(batch\) without loss\(batch, totals\)"):
+        fit(NoTotals(2, 2), Batches(Sentences()), CONFIG, tmp_path)

@@ -47,7 +47,7 @@ def run_in_child(target, *args):
     return child
 
 
-def kill_once_past(child, folder, step, deadline=60.0):
+def kill_once_past(child, folder, step, deadline=120.0):
     """SIGKILL a moment after the log has passed a step: anywhere in a step, an update or a checkpoint."""
     log, end = folder / "metrics.jsonl", time.monotonic() + deadline
     while time.monotonic() < end and child.is_alive():
@@ -63,7 +63,7 @@ def kill_once_past(child, folder, step, deadline=60.0):
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
 @pytest.mark.parametrize(
     ("run", "precision", "steps", "kills"),
-    [(toy_run, "32-true", 120, 4), (toy_run, "bf16-mixed", 120, 3), (video_run, "bf16-mixed", 24, 2)],
+    [(toy_run, "32-true", 60, 3), (toy_run, "bf16-mixed", 60, 2), (video_run, "bf16-mixed", 18, 2)],
     ids=["toy", "toy bf16", "StreamingDVC bf16"],
 )
 def test_killed_at_random_moments_and_started_again_ends_with_the_same_bits(tmp_path, run, precision, steps, kills):
@@ -83,15 +83,15 @@ def test_killed_at_random_moments_and_started_again_ends_with_the_same_bits(tmp_
         device="cpu",
     )
     whole = run_in_child(run, tmp_path / "whole", config, 0.2)
-    whole.join(60)
+    whole.join(120)
     assert whole.exitcode == 0
 
-    places = sorted(random.sample(range(3, steps * 2 // 3), kills))
+    places = sorted(random.sample(range(3, steps // 2), kills))
     for step in places:
         child = run_in_child(run, tmp_path / "killed", config, 0.2)
         assert kill_once_past(child, tmp_path / "killed", step) == -signal.SIGKILL, f"kill planned at {places}"
     last = run_in_child(run, tmp_path / "killed", config, 0.2)
-    last.join(60)
+    last.join(120)
     assert last.exitcode == 0
 
     expected, found = tensors(tmp_path / "whole"), tensors(tmp_path / "killed")
@@ -122,7 +122,7 @@ def two_processes(tmp_path_factory):
 def torchrun(processes: int, script: str, *args: str | Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *map(str, args)], capture_output=True, text=True, timeout=120, env=env)
+    done = subprocess.run([*command, *map(str, args)], capture_output=True, text=True, timeout=300, env=env)
     assert done.returncode == 0, done.stderr
 
 

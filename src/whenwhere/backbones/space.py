@@ -135,7 +135,9 @@ def fit_bridge(class_rows: Tensor, texts: Tensor, owner: Tensor, ridge: float) -
     if ridge <= 0:
         raise InputError(f"ridge {ridge}", "a positive number")
     if len(texts) != len(owner) or owner.min() < 0 or owner.max() >= len(class_rows):
-        raise InputError(f"{len(texts)} texts with {len(owner)} owners among {len(class_rows)} classes", "one owner a text")
+        raise InputError(
+            f"{len(texts)} texts with {len(owner)} owners among {len(class_rows)} classes", "one owner a text"
+        )
     rows = F.normalize(class_rows.double(), dim=-1)
     targets = F.normalize(rows - rows.mean(0), dim=-1)[owner]  # (R, D)
     x = texts.double() - texts.double().mean(0)  # (R, d)
@@ -281,5 +283,7 @@ def shared_space(name: str | Path = DEFAULT) -> SharedSpace:
         return Bridge.load()
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        raise InputError(f"unknown image-text space {str(name)!r}", f"{DEFAULT!r} or a folder with a CLIP or SigLIP model")
+        raise InputError(
+            f"unknown image-text space {str(name)!r}", f"{DEFAULT!r} or a folder with a CLIP or SigLIP model"
+        )
     return Bridge.load(folder) if read_config(folder).get("kind") == "bridge" else PairedSpace(folder)

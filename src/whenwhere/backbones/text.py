@@ -120,7 +120,13 @@ def _encoder_from(folder: Path, name: str, pooling: str | None) -> TextEncoder:
     load_tensors(folder)  # refuses pickles, missing and damaged files with our words before transformers looks
     model_class, default_pooling = kinds[kind]
     with quiet_transformers():
-        model = model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        if kind == "clip":  # the projection is the pair's, whatever the text part says of its own
+            config.text_config.projection_dim = config.projection_dim
+            config = config.text_config
+        elif kind == "siglip":
+            config = config.text_config
+        model = model_class.from_pretrained(folder, config=config, local_files_only=True, use_safetensors=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return TextEncoder(model, tokenizer, name, pooling or default_pooling)
 
@@ -146,7 +152,9 @@ def language_model(name: str | Path = _SMOLLM2, dtype: torch.dtype = torch.float
         try:
             import gguf  # noqa: F401
         except ImportError as error:
-            raise MissingDependency("reading SmolLM2 needs the package gguf", "", "pip install 'whenwhere[lm]'") from error
+            raise MissingDependency(
+                "reading SmolLM2 needs the package gguf", "", "pip install 'whenwhere[lm]'"
+            ) from error
         folder = weights.fetch(_SMOLLM2)
         file = next(folder.glob("*.gguf")).name
         with quiet_transformers():

@@ -124,12 +124,19 @@ class TimmBackbone(Backbone):
     def __init__(self, model: Any, name: str, size: int | None = None) -> None:
         super().__init__()
         if not hasattr(model, "forward_intermediates"):
-            raise InputError(f"timm model {name} has no forward_intermediates", "a ViT or CNN that hands out its states")
+            raise InputError(
+                f"timm model {name} has no forward_intermediates", "a ViT or CNN that hands out its states"
+            )
         config = model.pretrained_cfg
         self.model, self.name = model, name
         self.size = size or config["input_size"][-1]
         self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
         self.is_vit = hasattr(model, "blocks") and hasattr(model, "patch_embed")
+        if self.is_vit and getattr(model.patch_embed, "img_size", None):  # fixed by its position embeddings
+            built = int(model.patch_embed.img_size[0])
+            if size not in (None, built):
+                raise InputError(f"size {size} for {name}", f"{built}, the size that this transformer was built for")
+            self.size = built
         self.width = model.num_features
         self.prefix_tokens = int(getattr(model, "num_prefix_tokens", 0)) if self.is_vit else 0
         self.depth = len(model.blocks) if self.is_vit else len(model.feature_info)
@@ -289,13 +296,17 @@ def _timm_by_name(name: str, size: int | None) -> Backbone:
 
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
-        raise InputError(f"timm has no model {name!r}", f"one of timm.list_models(){', such as ' + ', '.join(near) if near else ''}")
+        raise InputError(
+            f"timm has no model {name!r}", f"one of timm.list_models(){', such as ' + ', '.join(near) if near else ''}"
+        )
     try:
         model = timm.create_model(name, pretrained=True)
     except Exception as error:  # the hub client raises a dozen types of its own
         reason = " ".join(str(error).split())[:200]
         todo = "download the model where there is a network, and give the folder with config.json and model.safetensors"
-        raise WeightsError(f"timm:{name}: its weights could not be had ({reason})", "a reachable hub or a filled cache", todo) from error
+        raise WeightsError(
+            f"timm:{name}: its weights could not be had ({reason})", "a reachable hub or a filled cache", todo
+        ) from error
     return TimmBackbone(model, f"timm:{name}", size)
 
 
@@ -307,7 +318,9 @@ def _from_folder(folder: Path, size: int | None) -> Backbone:
         if not timm.is_model(config["architecture"]):
             raise WeightsError(f"{folder}: timm has no architecture {config['architecture']!r}", "a timm model name")
         extra = dict(config.get("model_args") or {})
-        model = timm.create_model(config["architecture"], pretrained=False, num_classes=config.get("num_classes", 0), **extra)
+        model = timm.create_model(
+            config["architecture"], pretrained=False, num_classes=config.get("num_classes", 0), **extra
+        )
         for key in ("mean", "std", "input_size"):
             value = (config.get("pretrained_cfg") or {}).get(key)
             if value is not None:

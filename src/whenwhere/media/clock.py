@@ -26,8 +26,9 @@ class Clock:
         self._num, self._den = (time_base.numerator, time_base.denominator) if valid and time_base else (0, 1)
         self._nominal = nominal if nominal is not None and 0 < nominal <= MAX_JUMP else FALLBACK_LENGTH
         self._least: int | None = None  # smallest pts of a packet before the first picture
-        self.origin: int | None = None  # pts of time zero
-        self._shift = 0.0  # seconds added since the container's clock jumped
+        self._first: int | None = None  # pts of time zero
+        self.origin: int | None = None  # the same, and after a jump of the clock the pts of the picture at `_shift`
+        self._shift = 0.0  # seconds at `origin`
         self.last: float | None = None  # time of the last picture
         self.ends = 0.0  # time at which the last picture ends
         self.jumped = False
@@ -35,7 +36,7 @@ class Clock:
     @property
     def start(self) -> float:
         """Time zero in the container's own clock, in seconds."""
-        return 0.0 if self.origin is None else self.origin * self._num / self._den
+        return 0.0 if self._first is None else self._first * self._num / self._den
 
     def note_packet(self, pts: int | None) -> None:
         """Remember where the stream begins, so that a head that cannot be decoded keeps its length."""
@@ -77,8 +78,7 @@ class Clock:
             time = self.ends
         elif self.last is not None:
             if time < self.last - max(RESTART, 4 * length) or time > self.last + MAX_JUMP:
-                self._shift += self.ends - time
-                self.jumped = True
+                self.origin, self._shift, self.jumped = pts, self.ends, True
                 time = self.ends
             elif time <= self.last:
                 return None
@@ -94,4 +94,4 @@ class Clock:
             return
         least = pts if self._least is None else min(self._least, pts)
         near = (pts - least) * self._num <= MAX_JUMP * self._den
-        self.origin = least if near else pts
+        self.origin = self._first = least if near else pts

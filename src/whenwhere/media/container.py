@@ -25,7 +25,7 @@ from whenwhere.media.sources import Source
 
 # PyAV wraps FFmpeg's error codes in FFmpegError; values that do not fit its own types come out as the others, and a
 # file object's own failure as OSError.
-AV_ERRORS = (av.error.FFmpegError, OSError, ValueError, TypeError, ArithmeticError, MemoryError, IndexError)
+AV_ERRORS = (av.error.FFmpegError, OSError, ValueError, TypeError, ArithmeticError, MemoryError, IndexError, RuntimeError)
 
 # What cameras, phones, recorders, editors and browsers write. The audio formats are here so that a sound file is
 # told from an unknown one.

@@ -15,8 +15,8 @@ from whenwhere.errors import InputError, MediaError
 from whenwhere.media.records import Frame, Limits, MediaInfo
 
 # Formats that cameras, browsers and tools write; not those of which reading starts a program (EPS, PDF).
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "PPM", "JPEG2000", "AVIF", "TGA")
-_ERRORS = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, IndexError, KeyError, TypeError, MemoryError)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA")
+_ERRORS = (Exception,)  # a damaged file makes Pillow's plugins raise nearly any type; nothing else runs where this is caught
 _EXIF_ORIENTATION = 0x0112
 _EXIF_DEGREES = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 _MAGIC = (
@@ -149,10 +149,10 @@ def _open(source: ImageLike, limits: Limits) -> Image.Image:
     name = _name(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if path.is_dir():
+        if os.path.isdir(path):
             raise MediaError(f"{name} is a folder", "an image file", "name one of its files")
-        if not path.is_file():
-            found = "is a device or a pipe" if path.exists() else "does not exist"
+        if not os.path.isfile(path):
+            found = "is a device or a pipe" if os.path.exists(path) else "does not exist"
             raise MediaError(f"{name} {found}", "an image file")
         opened: Path | BinaryIO = path
     else:

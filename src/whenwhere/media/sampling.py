@@ -7,7 +7,7 @@ from whenwhere.media.opening import open_video
 from whenwhere.media.records import Frame, Limits, Reader
 from whenwhere.media.sources import SourceLike
 
-_BEYOND = 1.1  # a picture later than this share of the claimed length proves it too short
+_BEYOND = 1.05  # a picture about this share of the claimed length or later proves it too short
 _BELIEVED = 0.9  # a measured length below this share of the claimed one proves the header wrong
 
 
@@ -38,9 +38,9 @@ def sample(
     with open_video(source, limits=limits, allow_urls=allow_urls) as video:
         claimed = video.info.duration
         if claimed is not None and video.seekable:
-            beyond = _BEYOND * claimed + 1.0  # a wish that is met only if the claim is too short
+            beyond = _BEYOND * claimed  # a wish that is met only if the claim is too short
             frames = list(video.frames_at([*_middles(claimed, n), beyond], size))
-            if not frames or frames[-1].time < _BEYOND * claimed:
+            if not frames or frames[-1].time < claimed:
                 measured = video.duration or 0.0
                 if len(frames) == n or measured - sum(g.end - g.start for g in video.gaps) > _BELIEVED * claimed:
                     return frames

@@ -149,7 +149,7 @@ def _expand_one(arg: SourceLike, allow_urls: bool, sequences: bool, rate: float)
         return [as_source(arg, allow_urls=allow_urls)]
     text = os.fsdecode(arg)  # type: ignore[arg-type]
     path = Path(text)
-    if text and path.is_dir():
+    if text and os.path.isdir(text):
         files = _media_in(path)
         if sequences:
             sequence = _sequence(path, files, rate)
@@ -160,7 +160,7 @@ def _expand_one(arg: SourceLike, allow_urls: bool, sequences: bool, rate: float)
         return [Source("file", str(file), file) for file in files]
     if glob.has_magic(text) and not _there(text) and not _ADDRESS.match(text):
         found = [Path(name) for name in sorted(glob.glob(text, recursive=True), key=natural_key)]
-        files = [file for file in found if file.is_file()]
+        files = [file for file in found if os.path.isfile(file)]
         if not files:
             raise MediaError(f"the pattern {text} matches no file", "a pattern such as clips/*.mp4")
         return [Source("file", str(file), file) for file in files]
@@ -216,7 +216,7 @@ def _from_pattern(path: Path, rate: float) -> Source:
     name = re.compile(re.escape(path.name[: match.start()]) + r"(\d+)" + re.escape(path.name[match.end() :]))
     width = int(match[0][1:-1] or 0) if match[0].startswith("%0") else 0
     numbered = []
-    for file in path.parent.iterdir() if path.parent.is_dir() else ():
+    for file in path.parent.iterdir() if os.path.isdir(path.parent) else ():
         hit = name.fullmatch(file.name)
         if hit and (len(hit[1]) >= width if width else str(int(hit[1])) == hit[1]):
             numbered.append((int(hit[1]), file))
@@ -257,7 +257,7 @@ def _media_in(folder: Path) -> list[Path]:
             f"the folder {folder} cannot be read ({str(error.strerror).lower()})", "a folder you may read"
         ) from error
     known = VIDEO_SUFFIXES | IMAGE_SUFFIXES
-    return [f for f in entries if not f.name.startswith(".") and f.suffix.lower() in known and f.is_file()]
+    return [f for f in entries if not f.name.startswith(".") and f.suffix.lower() in known and os.path.isfile(f)]
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

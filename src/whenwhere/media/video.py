@@ -25,7 +25,7 @@ _MOST_SECONDS = 3.2e8  # ten years; a header that claims more is not believed
 _MOST_RATE = 1000.0  # frames per second; likewise
 _WORTH_SEEKING = 1.0  # seconds of pictures that a seek must save: it empties the decoder's threads
 _KEY_MARGIN = 0.5  # seconds; an index holds decoding times, which run ahead of presentation times by a few pictures
-_BLIND_SEEK = 10.0  # seconds; a longer leap is tried in a Matroska file before its index has been read
+_BLIND_SEEK = 3.0  # seconds; a longer leap is tried once in a Matroska file, whose index is read by the first seek
 
 
 class Video:
@@ -233,14 +233,14 @@ class Video:
             return None
         ahead = target - self._decoder.position
         if self._container.format.name.startswith("matroska") and not self._index_read:
-            self._index_read = ahead > _BLIND_SEEK  # the first seek makes FFmpeg read the index at the file's end
+            self._index_read = ahead > _BLIND_SEEK
             return pts if self._index_read else None
         entries = self._stream.index_entries
         at = entries.search_timestamp(pts, backward=True) if len(entries) else -1
         if at < 0 or not entries[at].is_keyframe:
             return None
-        key = entries[at].timestamp
-        return key if (self._clock.seconds(key) or 0.0) - self._decoder.position > _WORTH_SEEKING else None
+        key = self._clock.seconds(entries[at].timestamp) or 0.0
+        return pts if key - self._decoder.position > _WORTH_SEEKING else None
 
     def _describe(self) -> MediaInfo:
         assert self._container is not None

@@ -166,7 +166,7 @@ def _timed(
         time = next(given, None) if given is not None else getattr(frame, "time", None)
         if time is None:
             raise InputError(
-                f"frame {count - 1} without a time", "rate=..., one of times=[...] per frame, or Frame objects"
+                f"no time for frame {count - 1}", "rate=..., one of times=[...] per frame, or Frame objects"
             )
         if not math.isfinite(time):
             raise InputError(f"time {time} of frame {count - 1}", "a finite number of seconds")

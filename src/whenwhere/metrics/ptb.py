@@ -233,7 +233,8 @@ def _grammar() -> _Grammar:
         rf"({dotted}|{word})(?:{quote}|{entity}){clitic}{end_clitic}",
         rf"n(?:{apostrophe}|{entity})t",
         # words with an apostrophe inside: O'Brien, d'art, Hawai'i
-        rf"(?-i:[A-HJ-XZdlno]){apostrophe}{letter}{{2,}}|[dol]{apostrophe}{letter}{alnum}+",
+        rf"(?-i:[A-HJ-XZdlno]){apostrophe}{letter}{{2,}}",
+        rf"[dol]{apostrophe}{letter}{alnum}+",
         rf"{letter}+[aeiouy]{apostrophe}(?-i:[aeiouA-Z]){letter}*",
         any_of(_APOSTROPHE_WORDS).replace("'", apostrophe),
         rf"(?:[djl]|ol){quote}(?![dms]{letter})|y{quote}(?={letter})(?![dms]{letter})|(?:dunkin|somethin){quote}",

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,9 +20,6 @@ from whenwhere.errors import WeightsError
 from whenwhere.layers.persistence import CONFIG_FILE, load_tensors, read_json, read_tensors
 from whenwhere.layers.vocab import Vocab
 from whenwhere.systems.streaming_dvc import StreamingDVC, StreamingDVCConfig, preset
-
-if TYPE_CHECKING:
-    from transformers import GitConfig
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -69,8 +66,8 @@ def load_git(
 
     Args:
         folder: the checkpoint.
-        base: all that the checkpoint does not decide; its ``small`` preset if ``None``. The memory keeps as many frames'
-            worth of tokens as in ``base``.
+        base: all that the checkpoint does not decide; the ``small`` preset if ``None``. The memory holds the tokens of
+            as many frames as in ``base``.
         temporal: keep the checkpoint's embeddings of frame 0, 1, ... (video checkpoints have six); the streaming
             model for dense captions has none.
 
@@ -89,7 +86,8 @@ def load_git(
     return model.eval(), _load_vision(source, tensors, str(folder))
 
 
-def _read_config(folder: Path) -> GitConfig:
+def _read_config(folder: Path) -> Any:
+    """Return the checkpoint's ``GitConfig``, what it leaves out filled in."""
     from transformers import GitConfig
 
     data = read_json(folder / CONFIG_FILE)
@@ -104,7 +102,7 @@ def _read_config(folder: Path) -> GitConfig:
     return config
 
 
-def _configure(source: GitConfig, base: StreamingDVCConfig, name: str, temporal: bool) -> StreamingDVCConfig:
+def _configure(source: Any, base: StreamingDVCConfig, name: str, temporal: bool) -> StreamingDVCConfig:
     """Return ``base`` with everything that the checkpoint decides."""
     vision = source.vision_config
     tokens_per_frame = (vision.image_size // vision.patch_size) ** 2 + 1
@@ -172,9 +170,7 @@ def _fused(tensors: Mapping[str, Tensor], depth: int, source: str) -> dict[str, 
             head = f"git.encoder.layer.{i}."
             parts = [result.pop(f"{head}attention.self.{part}.{kind}", None) for part in ("query", "key", "value")]
             if any(part is None for part in parts):
-                raise WeightsError(
-                    f"{source} lacks the attention of layer {i}", f"{depth} layers, as its configuration says"
-                )
+                raise WeightsError(f"{source} lacks the attention of layer {i}", f"{depth} layers, as configured")
             result[f"{head}qkv.{kind}"] = torch.cat([part for part in parts if part is not None])
     return result
 
@@ -191,7 +187,7 @@ def _rename(name: str) -> str:
     return f"layers.{number}.{_LAYER.get(part, part)}.{kind}"
 
 
-def _load_vision(source: GitConfig, tensors: Mapping[str, Tensor], name: str) -> GitVision:
+def _load_vision(source: Any, tensors: Mapping[str, Tensor], name: str) -> GitVision:
     from transformers import GitVisionModel
 
     tower = GitVisionModel(source.vision_config)

@@ -175,6 +175,11 @@ class TimedCaptioner(nn.Module, ABC):
         nats = smoothed_cross_entropy(self.logits(final[spoken]), targets[spoken], self.config.smoothing)
         return caption_loss(nats, targets[spoken], self.config.words, self.config.time_weight, totals)
 
+    def units(self, batch: VideoBatch) -> tuple[float, float]:
+        """Count the words and time tokens of a batch's targets, so that parts of a batch can be weighted."""
+        rows = self.rows(batch)
+        return float(rows.words), float(rows.times)
+
     def rows(self, batch: VideoBatch) -> TrainingRows:
         """Return the decoding points of a batch as ids; ``rows.words`` and ``rows.times`` count its targets."""
         config, stream = self.config, self.config.stream

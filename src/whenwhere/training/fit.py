@@ -23,6 +23,7 @@ What is exact, and shown by tests:
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +93,8 @@ def fit(
         config: how to train.
         folder: the run folder: checkpoints, ``metrics.jsonl``, ``best.safetensors``; made if missing.
         evaluate: ``(system, step) -> {name: value}``, called in the first process every ``config.evaluate_every``
-            steps and after the last one, without gradients, in eval mode and float32, with the averaged weights if ``config.ema``.
+            steps and after the last one, in eval mode and float32, without gradients, with the averaged weights if
+            ``config.ema``.
         lr_scale: factor on the learning rate by parameter name (layer-wise decay); 1 for all if None.
         resume: go on from the newest complete checkpoint in ``folder``; if False, refuse a folder that has one.
 
@@ -236,6 +238,10 @@ def _launch(config: FitConfig) -> Fabric:
 def _check_arguments(system: nn.Module, config: FitConfig, pieces: int, evaluate: Evaluate | None) -> None:
     if not callable(getattr(system, "loss", None)):
         raise InputError(f"{type(system).__name__} without loss(batch)", "a system", "give it a loss method")
+    divides = "totals" in inspect.signature(getattr(system, "loss")).parameters  # noqa: B009 (nn.Module's types)
+    if divides != hasattr(system, "units"):
+        given = "loss(batch, totals) without units(batch)" if divides else "units(batch) without loss(batch, totals)"
+        raise InputError(f"{type(system).__name__} with {given}", "both or neither", "add the missing one")
     if config.batch % pieces:
         raise InputError(
             f"batch={config.batch}", f"a multiple of processes x accumulate = {pieces}", "change batch or accumulate"

@@ -1,0 +1,265 @@
+"""Image captions from a decoder that was trained on text alone.
+
+In a shared image-text space a caption's own embedding can stand for its image (CapDec, Nukrai et al. 2022; DeCap, Li et
+al. 2023). Training: a caption is placed in the space, moved sideways as far as images lie from their captions, and
+described by the bank of other captions; the decoder learns to write a caption of the same image. Use: the image's
+place takes the caption's. No image takes part in training.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from whenwhere.backbones.space import SharedSpace, shared_space
+from whenwhere.errors import InputError
+from whenwhere.layers.beam import Hypothesis, beam_search, sample
+from whenwhere.layers.consensus import consensus
+from whenwhere.layers.losses import smoothed_cross_entropy
+from whenwhere.layers.persistence import load_model, read_config, save_model
+from whenwhere.layers.text_bank import BankConfig, TextBank, sideways
+from whenwhere.layers.text_decoder import TextDecoder, TextDecoderConfig
+from whenwhere.layers.vocab import Vocab
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """How captions are decoded.
+
+    Attributes:
+        beam: beams; their ended texts are candidates.
+        alpha: strength of the length penalty.
+        samples: further candidates, drawn; the caption is the candidate that agrees most with all of them. 0 takes the
+            best beam.
+        top_p: of the sampling.
+        temperature: of the sampling.
+        max_length: longest caption in tokens.
+        seed: of the sampling; the same image gives the same caption.
+    """
+
+    beam: int = 4
+    alpha: float = 0.6
+    samples: int = 48
+    top_p: float = 0.9
+    temperature: float = 0.8
+    max_length: int = 24
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.beam < 1 or self.samples < 0 or self.max_length < 2:
+            raise InputError(f"beam {self.beam}, samples {self.samples}", "beam >= 1, samples >= 0, max_length >= 2")
+
+
+@dataclass(frozen=True)
+class ImageCaptionerConfig:
+    """The model.
+
+    Attributes:
+        space: name or folder of the shared space.
+        dim: length of its vectors.
+        bank_rows, bank_width: shape of the bank's text features.
+        bank: how a place is described to the decoder.
+        words: V.
+        noise: least and largest sideways move in training.
+        smoothing: label smoothing.
+        decoder: the text decoder; its ``visual_width`` and ``vocab_size`` follow from the other parts.
+        options: decoding.
+    """
+
+    space: str = "bridge"
+    dim: int = 384
+    bank_rows: int = 4873
+    bank_width: int = 384
+    bank: BankConfig = field(default_factory=BankConfig)
+    words: int = 30522
+    noise: tuple[float, float] = (1.5, 5.0)
+    smoothing: float = 0.1
+    decoder: TextDecoderConfig = field(default_factory=TextDecoderConfig)
+    options: CaptionOptions = field(default_factory=CaptionOptions)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "noise", tuple(self.noise))
+        if not 0 <= self.noise[0] <= self.noise[1]:
+            raise InputError(f"noise {self.noise}", "0 <= least <= largest")
+        width = self.bank_width + len(self.bank.temperatures) + 2
+        object.__setattr__(self, "decoder", replace(self.decoder, visual_width=width, vocab_size=self.words))
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Captions to learn from.
+
+    Attributes:
+        places: (B, dim) places of the captions that stand for the image.
+        group: (B,) bank row of each, which it must not see.
+        text: (B, L) int64, BOS, words, EOS, padded: what to write.
+        seeds: (B,) int64, of the sideways moves.
+    """
+
+    places: Tensor
+    group: Tensor
+    text: Tensor
+    seeds: Tensor
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption and the geometric mean probability that the model gives its tokens."""
+
+    text: str
+    score: float
+
+
+class ImageCaptioner(nn.Module):
+    """Bank and decoder over a shared space.
+
+    Args:
+        config: the model.
+        vocab: its words.
+        space: the shared space; loaded by its name when first needed if not given.
+        features: (bank_rows, bank_width) text features of the bank; zeros until loaded if not given.
+        idf: (V,) inverse document frequency of each word piece, for the consensus.
+    """
+
+    schema = "whenwhere.image_captioner/1"
+
+    def __init__(
+        self,
+        config: ImageCaptionerConfig,
+        vocab: Vocab,
+        space: SharedSpace | None = None,
+        features: Tensor | None = None,
+        idf: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.vocab = config, vocab
+        self._space, self._bank = space, None
+        shape = (config.bank_rows, config.bank_width)
+        self.register_buffer("bank_features", torch.zeros(shape) if features is None else features.float())
+        self.register_buffer("idf", torch.ones(config.words) if idf is None else idf.float())
+        if tuple(self.bank_features.shape) != shape:
+            raise InputError(f"bank features of shape {tuple(self.bank_features.shape)}", f"{shape}")
+        self.decoder = TextDecoder(config.decoder)
+
+    @property
+    def space(self) -> SharedSpace:
+        """The shared space, loaded on first use."""
+        if self._space is None:
+            self._space = shared_space(self.config.space)
+        return self._space
+
+    @property
+    def bank(self) -> TextBank:
+        """The bank, placed in the space on first use."""
+        if self._bank is None:
+            self._bank = TextBank(self.bank_features, self.space)
+        return self._bank
+
+    def units(self, batch: TextBatch) -> tuple[float, ...]:
+        """Count the targets of a batch, so that parts of a batch can be weighted."""
+        return (float((batch.text[:, 1:] != self.vocab.pad).sum()),)
+
+    def forward(self, batch: TextBatch, totals: tuple[float, ...] | None = None) -> dict[str, Tensor]:
+        """The same as :meth:`loss`, for wrappers that call the module."""
+        return self.loss(batch, totals)
+
+    def loss(self, batch: TextBatch, totals: tuple[float, ...] | None = None) -> dict[str, Tensor]:
+        """Mean smoothed cross entropy of the words.
+
+        Args:
+            batch: captions.
+            totals: targets of the whole batch if this is a part of it.
+
+        Returns:
+            Scalars ``loss`` and ``words``, the count.
+        """
+        visual = self.bank.describe(self.move(batch), self.config.bank, batch.group)
+        targets = batch.text[:, 1:]
+        spoken = targets != self.vocab.pad
+        rows = self.decoder.decode(self.decoder.encode(visual), batch.text[:, :-1])
+        nats = smoothed_cross_entropy(self.decoder.logits(rows[spoken]), targets[spoken], self.config.smoothing)
+        count = spoken.sum().float()
+        return {"loss": nats.sum() / (totals[0] if totals else count), "words": count}
+
+    def move(self, batch: TextBatch) -> Tensor:
+        """Places of a batch after the sideways move, each by its own seed: (B, dim)."""
+        low, high = self.config.noise
+        moved = []
+        for place, seed in zip(batch.places, batch.seeds.tolist()):
+            generator = torch.Generator().manual_seed(seed)
+            amount = low + (high - low) * torch.rand(1, generator=generator)
+            moved.append(sideways(place, amount, generator))
+        return torch.stack(moved)
+
+    @torch.no_grad()
+    def caption(self, images: Sequence[np.ndarray], options: CaptionOptions | None = None) -> list[Caption]:
+        """Caption images.
+
+        Args:
+            images: uint8 (H, W, 3) RGB arrays.
+            options: decoding, instead of ``config.options``.
+
+        Returns:
+            One caption per image.
+        """
+        return self.caption_places(self.space.embed_images(images), options)
+
+    @torch.no_grad()
+    def caption_places(self, places: Tensor, options: CaptionOptions | None = None) -> list[Caption]:
+        """Caption places of the shared space, (n, dim) unit rows; see :meth:`caption`."""
+        options = options or self.config.options
+        self.eval()
+        return [self._caption(place[None], options) for place in places]
+
+    def candidates(self, place: Tensor, options: CaptionOptions) -> list[Hypothesis]:
+        """Texts among which a caption is chosen: the best beam first, then the drawn ones."""
+        context = self.decoder.encode(self.bank.describe(place, self.config.bank))
+        ends = {"bos": self.vocab.bos, "eos": self.vocab.eos, "max_length": options.max_length}
+        found = beam_search(
+            self.decoder.stepper(context), beam=options.beam, alpha=options.alpha, n_best=options.beam, **ends
+        )[0]
+        if options.samples:
+            generator = torch.Generator().manual_seed(options.seed)
+            found += sample(
+                self.decoder.stepper(context),
+                count=options.samples,
+                top_p=options.top_p,
+                temperature=options.temperature,
+                generator=generator,
+                **ends,
+            )[0]
+        return found
+
+    def _caption(self, place: Tensor, options: CaptionOptions) -> Caption:
+        found = self.candidates(place, options)
+        chosen = 0
+        if options.samples:
+            texts = [[token for token in text.tokens if token != self.vocab.eos] for text in found]
+            chosen = consensus(texts, self.idf)
+        text = found[chosen]
+        score = float(np.exp(np.mean(text.logprobs)))
+        return Caption(self.vocab.decode(text.tokens, capitalize=True), min(1.0, score))
+
+    def save(self, folder: str | os.PathLike[str], dtype: torch.dtype = torch.float16) -> Path:
+        """Write ``config.json``, ``model.safetensors`` and the vocabulary into a folder."""
+        save_model(folder, self, self.schema, self.config, dtype)
+        self.vocab.save(folder)
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], space: SharedSpace | None = None) -> ImageCaptioner:
+        """Read a model that :meth:`save` wrote, in evaluation mode.
+
+        Raises:
+            WeightsError: a file is missing or damaged, or does not fit the configuration.
+        """
+        config = read_config(folder, cls.schema, ImageCaptionerConfig)
+        model = cls(config, Vocab.from_file(folder, 1, words=config.words), space)
+        load_model(folder, model)
+        return model.eval()
