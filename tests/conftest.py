@@ -1,4 +1,9 @@
-"""Fixtures that several folders of tests share."""
+"""What all tests share: the environment they run in, the shared data, a package registry made of one folder.
+
+Real data and golden figures live outside the repository, in a folder named by ``WHENWHERE_SHARED`` or in ``shared`` beside
+the checkout. Tests that need them ask for the fixture ``shared_data`` and are skipped, with a line in the summary, where
+it is absent.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,38 @@ import pytest
 
 from whenwhere.backbones.default_models import DefaultModel
 from whenwhere.backbones.packages import PackagedFile
+
+# Before any test module imports torch or transformers: no test reaches the network, and processes that pytest-xdist starts
+# side by side do not fight for the cores.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_SHARED = Path(os.environ.get("WHENWHERE_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+_NO_SHARED_DATA = f"no shared data in {_SHARED}; set WHENWHERE_SHARED to the folder that holds data/README.md"
+
+
+def _has_shared_data() -> bool:
+    return (_SHARED / "data" / "README.md").is_file()
+
+
+def pytest_report_header() -> str:
+    return f"shared data: {_SHARED / 'data'}" if _has_shared_data() else f"{_NO_SHARED_DATA}; its tests are skipped"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # The header is not shown with -q, and skips should never go unnoticed.
+    skipped = sum(_NO_SHARED_DATA in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    if skipped:
+        terminalreporter.write_line(f"{skipped} tests skipped: {_NO_SHARED_DATA}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder ``data`` of the shared data; skips the test where it is absent."""
+    if not _has_shared_data():
+        pytest.skip(_NO_SHARED_DATA)
+    return _SHARED / "data"
 
 
 @dataclass

@@ -222,6 +222,13 @@ def test_no_gradient_unless_asked_for():
     assert tokens.grad is not None and tokens.grad[:, 0].abs().sum() > 0 and tokens.grad[:, 11].abs().sum() > 0
 
 
+def test_autocast_does_not_touch_the_distances():
+    tokens = random_frames(13) + 20
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = kmeans(6).run(tokens)[11]
+    assert torch.equal(inside.tokens, kmeans(6).run(tokens)[11].tokens)
+
+
 def test_offline_kmeans_is_the_same_iteration_over_all_tokens():
     tokens = random_frames(12, batch=1).flatten(1, 2)
     expected, _, _ = weighted_kmeans(tokens, torch.ones(1, 36, dtype=torch.float64), tokens[:, :6], 2)

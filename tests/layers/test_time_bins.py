@@ -17,7 +17,7 @@ def test_worked_numbers():
     events = [(0, 10), (8, 30), (50, 90), (0, 100)]
     assert [tuple(seconds_to_bin(t, 100, 64) for t in e) for e in events] == [(0, 6), (5, 18), (31, 56), (0, 63)]
     assert bins_to_seconds(5, 18, 100, 64, "reference") == (7, 28)
-    assert bins_to_seconds(5, 18, 100, 64, "center") == (5.5 / 63 * 100, 18.5 / 63 * 100)
+    assert bins_to_seconds(5, 18, 100, 64, "center") == pytest.approx((550 / 63, 1850 / 63))
 
 
 def test_times_after_the_end_count_as_the_end():

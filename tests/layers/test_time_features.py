@@ -39,7 +39,7 @@ def test_append_and_rescale_are_inverse_up_to_the_gain():
 
 
 def test_a_memory_token_tells_mean_and_spread_of_its_times():
-    """The angle of a frequency is 2 pi mean / period, its length the sinc of the spread: the characteristic function."""
+    """The features are the characteristic function: the angle is 2 pi mean / period, the length falls with spread."""
     features = TimeFeatures(frequencies=4, shortest=8.0, weight=1e-4, gain=1.0)
     times = torch.arange(64.0)
     places = torch.zeros(1, 64, 1, 2)

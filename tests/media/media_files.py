@@ -43,7 +43,6 @@ def make_video(
     gop: int = 10,
     bframes: int = 2,
     times: Sequence[float] | None = None,
-    rotation: tuple[float, bool, bool] | None = None,
     audio: float = 0.0,
     faststart: bool = False,
     draw: Callable[[int, int, int], np.ndarray] = picture,
@@ -52,7 +51,6 @@ def make_video(
 
     Args:
         times: seconds of each picture for variable frame rate; the clock then runs in milliseconds.
-        rotation: (degrees counter-clockwise, mirror left-right, mirror up-down) for the display matrix.
         audio: seconds of sound beside the pictures.
     """
     options = {"movflags": "faststart"} if faststart else {}
@@ -65,8 +63,6 @@ def make_video(
         stream.codec_context.time_base = base
         if codec == "libx264":
             stream.options = {"g": str(gop), "bf": str(bframes), "crf": "18", "sc_threshold": "0", "threads": "1"}
-        if rotation is not None:
-            stream.set_display_rotation(rotation[0], hflip=rotation[1], vflip=rotation[2])
         sound = file.add_stream("aac", rate=8000, layout="mono") if audio else None
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(draw(number, *size), format="rgb24")
@@ -95,14 +91,27 @@ def make_sound(path: Path, seconds: float = 1.0) -> Path:
 
 
 def make_sound_with_cover(path: Path) -> Path:
-    """Write an mp4 whose only "video" is its cover picture."""
-    with av.open(str(path), "w", format="mp4") as file:
-        sound = file.add_stream("aac", rate=8000, layout="mono")
-        cover = file.add_stream("png", rate=1)
-        cover.width, cover.height, cover.pix_fmt = 32, 32, "rgb24"
-        cover.disposition = av.stream.Disposition.attached_pic
-        file.mux(cover.encode(av.VideoFrame.from_ndarray(picture(5, 32, 32), format="rgb24")))
-        _add_sound(file, sound, 1.0)
+    """Write sound whose only picture is its cover, in the tags where music players look for it."""
+    data = make_sound(path).read_bytes()
+    cover = io.BytesIO()
+    Image.fromarray(picture(5)).save(cover, "PNG")
+    png = _box(b"covr", _box(b"data", struct.pack(">II", 14, 0) + cover.getvalue()))
+    handler = _box(b"hdlr", bytes(8) + b"mdirappl" + bytes(9))
+    tags = _box(b"udta", _box(b"meta", bytes(4) + handler + _box(b"ilst", png)))
+    at = data.index(b"moov") - 4  # the last box of the file, so that it may grow
+    assert at + int.from_bytes(data[at : at + 4], "big") == len(data)
+    path.write_bytes(data[:at] + _box(b"moov", data[at + 8 :] + tags))
+    return path
+
+
+def set_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Put a display matrix into an mp4: stored (column p, row q) shows at (a p + c q, b p + d q), shifted into view."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44  # type, version and flags, two times, track, length, and what is reserved between
+    assert data[at : at + 4] == b"\0\1\0\0"
+    one = 1 << 16
+    data[at : at + 20] = struct.pack(">5i", a * one, b * one, 0, c * one, d * one)
+    path.write_bytes(data)
     return path
 
 
@@ -193,6 +202,10 @@ class OneWay(io.RawIOBase):
         piece = self._data[self._at : self._at + size]
         self._at += len(piece)
         return piece
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body) + 8) + kind + body
 
 
 def _add_sound(file: Any, stream: Any, seconds: float) -> None:

@@ -140,5 +140,6 @@ def test_addresses_need_permission(address):
 
 
 def test_natural_order():
-    names = ["a", "img", "img01", "img1b", "img2", "img10", "img10a2", "img10a10"]
-    assert sorted(names[::-1], key=natural_key) == names
+    names = ["img10a10", "img2", "img10a2", "img1b", "a", "img10", "img01", "img"]
+    ordered = ["a", "img", "img01", "img1b", "img2", "img10", "img10a2", "img10a10"]
+    assert sorted(names, key=natural_key) == ordered

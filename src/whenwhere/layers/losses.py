@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -61,7 +63,11 @@ def caption_loss(
     return {"loss": loss, "word_loss": word_loss, "time_loss": time_loss, "words": words, "times": times}
 
 
-def no_loss(anchor: Tensor) -> dict[str, Tensor]:
-    """Return what :func:`caption_loss` gives, for a batch without targets; still part of the graph of ``anchor``."""
-    zero, none = anchor.sum() * 0.0, torch.zeros((), dtype=torch.int64, device=anchor.device)
+def no_loss(parameters: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Return what :func:`caption_loss` gives, for a batch without targets.
+
+    The zero still depends on every parameter: data-parallel training waits for a gradient of each one at each step.
+    """
+    zero = torch.stack([parameter.sum() * 0.0 for parameter in parameters]).sum()
+    none = torch.zeros((), dtype=torch.int64, device=zero.device)
     return {"loss": zero, "word_loss": zero, "time_loss": zero, "words": none, "times": none}

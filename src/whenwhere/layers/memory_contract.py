@@ -158,7 +158,9 @@ class Memory(ABC):
         times = None
         if time is not None:
             times = torch.as_tensor(time, dtype=counts.dtype, device=frame.device).reshape(-1, 1).expand_as(counts)
-        with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
+        # Autocast would find the nearest centres in half precision.
+        autocast_off = torch.autocast(frame.device.type, enabled=False)
+        with autocast_off, torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
             return self._join(state, MemoryState(frame, counts, times, state.frames + 1))
 
     def read(self, state: MemoryState) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from fractions import Fraction
+from typing import Any
 
 import av
 import av.error
@@ -25,7 +26,8 @@ from whenwhere.media.sources import Source
 
 # PyAV wraps FFmpeg's error codes in FFmpegError; values that do not fit its own types come out as the others, and a
 # file object's own failure as OSError.
-AV_ERRORS = (av.error.FFmpegError, OSError, ValueError, TypeError, ArithmeticError, MemoryError, IndexError, RuntimeError)
+_OTHER_ERRORS = (OSError, ValueError, TypeError, ArithmeticError, MemoryError, IndexError, RuntimeError)
+AV_ERRORS = (av.error.FFmpegError, *_OTHER_ERRORS)
 
 # What cameras, phones, recorders, editors and browsers write. The audio formats are here so that a sound file is
 # told from an unknown one.
@@ -33,13 +35,23 @@ _FORMATS = (
     "mov,mp4,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,av1,ivf,flv,ogg,asf,gif,apng,mjpeg,yuv4mpegpipe,nut,"
     "mxf,dv,rm,wtv,mp3,wav,aac,flac,aiff"
 )
+# The same for codecs, with those of archives; by FFmpeg's canonical names. Each decoder less is an attack less.
+_CODECS = (
+    "h264,hevc,vvc,av1,vp8,vp9,vp6,vp6f,vp7,theora,mpeg4,mpeg2video,mpeg1video,h263,h261,flv1,mjpeg,mjpegb,jpeg2000,"
+    "prores,dnxhd,cfhd,dvvideo,vc1,wmv1,wmv2,wmv3,msmpeg4v1,msmpeg4v2,msmpeg4v3,rv20,rv30,rv40,svq1,svq3,cinepak,"
+    "qtrle,indeo3,indeo5,rawvideo,ffv1,ffvhuff,huffyuv,utvideo,magicyuv,v210,gif,apng,png"
+)
 _ADDRESS_FORMATS = "hls,dash,rtsp,sdp,rtp,mpjpeg"
 # not "file": a playlist from elsewhere must not read this machine's files
 _ADDRESS_PROTOCOLS = "http,https,tcp,tls,udp,rtp,rtsp,rtmp,rtmps,srt,hls,crypto"
 _CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation"}
 _READ_SIZE = 1 << 17  # bytes
+# Tags in a broken encoding are no reason to refuse a video. PyAV 19 takes them as they are, and has no such argument.
+_TAGS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 _ADDRESS_TIMEOUT = 15.0  # seconds without data
+_CODEC_EXPECTED = "one of the codecs in common use (h264, hevc, av1, vp9, mpeg4, mjpeg, prores, ...)"
 _TODO = {
+    "codec": "convert it first if you trust it (ffmpeg -i FILE out.mp4)",
     "image": "read it with whenwhere.media.read_image, or caption it with `whenwhere caption`",
     "mp4": "the recording was probably cut short before its index (moov) was written; copy it again or repair it",
 }
@@ -65,7 +77,7 @@ def open_container(source: Source) -> tuple[InputContainer, ByteStream | None]:
         if not head:
             raise MediaError(f"{source.name} is empty (0 bytes)", "a video")
         try:
-            file = av.open(stream, "r", container_options=options, metadata_errors="replace", buffer_size=_READ_SIZE)
+            file = av.open(stream, "r", container_options=options, buffer_size=_READ_SIZE, **_TAGS)
         except AV_ERRORS as error:
             raise _not_a_video(source, head, error) from error
         return file, stream
@@ -88,7 +100,9 @@ def video_stream(container: InputContainer, source: Source, limits: Limits) -> V
     stream = next((s for s in streams if s is best or (best is not None and s.index == best.index)), streams[0])
     context = stream.codec_context
     if context is None:
-        raise MediaError(f"{source.name} is coded in a way that this FFmpeg cannot decode", "a common codec (h264)")
+        raise MediaError(f"{source.name} is coded in a way that this FFmpeg cannot decode", _CODEC_EXPECTED)
+    if context.codec.canonical_name not in _CODECS.split(","):
+        raise MediaError(f"{source.name} is coded as {context.codec.canonical_name}", _CODEC_EXPECTED, _TODO["codec"])
     if context.width * context.height > limits.max_pixels:
         raise MediaError(
             f"{source.name} claims frames of {context.width}x{context.height} pixels",
@@ -142,9 +156,7 @@ def _open_address(source: Source) -> InputContainer:
         options["protocol_whitelist"] = _ADDRESS_PROTOCOLS
         options["format_whitelist"] = f"{_FORMATS},{_ADDRESS_FORMATS}"
     try:
-        return av.open(
-            device, "r", format=name, container_options=options, metadata_errors="replace", timeout=_ADDRESS_TIMEOUT
-        )
+        return av.open(device, "r", format=name, container_options=options, timeout=_ADDRESS_TIMEOUT, **_TAGS)
     except AV_ERRORS as error:
         raise MediaError(
             f"{source.name} cannot be opened ({reason(error)})", "an address that answers with video"

@@ -8,6 +8,7 @@ belong to no packet. Without evidence a hole is a still picture in a video of va
 from __future__ import annotations
 
 import heapq
+import math
 import time as clock_on_the_wall
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -265,7 +266,7 @@ class Decoder:
         length = clock.length(None)
         end, why = clock.ends, self._why or "the end cannot be decoded"
         lost = [self._suspect, clock.seconds(max(self._awaited, default=None))]
-        last = max((t for t in lost if t is not None and t < end + MAX_JUMP), default=0.0)
+        last = max((t for t in lost if t is not None and t < end + MAX_JUMP), default=-math.inf)
         if not stopped and last > end - length / 2:
             end = last + length
         claimed = None if clock.jumped else self._claimed_end

@@ -16,7 +16,8 @@ from whenwhere.media.records import Frame, Limits, MediaInfo
 
 # Formats that cameras, browsers and tools write; not those of which reading starts a program (EPS, PDF).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA")
-_ERRORS = (Exception,)  # a damaged file makes Pillow's plugins raise nearly any type; nothing else runs where this is caught
+# A damaged file makes Pillow's readers raise nearly any type. This is caught around calls of Pillow only.
+_ERRORS = (Exception,)
 _EXIF_ORIENTATION = 0x0112
 _EXIF_DEGREES = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 _MAGIC = (

@@ -8,7 +8,7 @@ from whenwhere.errors import MediaError
 from whenwhere.media.images import image_format, is_animation, probe_image
 from whenwhere.media.records import Limits, MediaInfo
 from whenwhere.media.sequence import ImageSequence
-from whenwhere.media.sources import Source, SourceLike, as_source
+from whenwhere.media.sources import IMAGE_SUFFIXES, Source, SourceLike, as_source
 from whenwhere.media.video import Video
 
 
@@ -54,15 +54,27 @@ def probe(
     source = as_source(path, allow_urls=allow_urls)
     if source.kind == "stream":
         raise MediaError(f"{source.name} is a pipe", "a file", "open it with open_video and look at its info")
-    if source.kind == "file" and source.path is not None:
-        try:
-            with open(source.path, "rb") as file:
-                picture = image_format(file.read(16))
-        except OSError as error:
-            raise MediaError(
-                f"{source.name} cannot be opened ({error.strerror})", "a file that you may read"
-            ) from error
-        if picture and not is_animation(source.path):
-            return probe_image(source.path, limits=limits)
+    if source.kind == "file" and source.path is not None and _is_picture(source) and not is_animation(source.path):
+        return probe_image(source.path, limits=limits)
     with open_video(source, limits=limits, allow_urls=allow_urls) as video:
         return video.info
+
+
+def _is_picture(source: Source) -> bool:
+    """Say whether a file is a still image or an animated one: by its first bytes, or by a name that proves true."""
+    assert source.path is not None
+    try:
+        with open(source.path, "rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        given = f"{source.name} cannot be opened ({str(error.strerror).lower()})"
+        raise MediaError(given, "a file that you may read") from error
+    if image_format(head):
+        return True
+    if source.path.suffix.lower() not in IMAGE_SUFFIXES:
+        return False
+    try:
+        probe_image(source.path)
+    except MediaError:
+        return False
+    return True

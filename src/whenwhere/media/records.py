@@ -69,7 +69,7 @@ class Limits:
     """Bounds on what a file may make us do. None means without bound.
 
     Attributes:
-        max_pixels: width x height of one video frame; checked before memory for it is taken.
+        max_pixels: width x height of one video frame; checked before memory for it is taken. The default takes 8K.
         max_image_pixels: the same for a still image.
         max_frames: decoded frames of one iteration; beyond it the rest is marked as a gap.
         max_seconds: seconds of media; beyond it the rest is marked as a gap.
@@ -78,7 +78,7 @@ class Limits:
         max_barren_packets: packets in a row that may fail to give a picture before reading stops.
     """
 
-    max_pixels: int = 8192 * 8192
+    max_pixels: int = 8192 * 4352
     max_image_pixels: int = 1 << 27
     max_frames: int | None = None
     max_seconds: float | None = None

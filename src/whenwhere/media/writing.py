@@ -116,7 +116,8 @@ def _encode(container: OutputContainer, timed: Iterator[tuple[np.ndarray, int]],
     scaler = VideoReformatter()
     stream: VideoStream | None = None
     size: tuple[int, ...] = ()
-    count = before = 0
+    count, length = 0, max(1, round(clock / 25)) if clock == _FREE_CLOCK else 1  # of a single frame: 1/25 s
+    waiting: VideoFrame | None = None  # until the next one tells how long it lasts
     for pixels, tick in timed:
         if stream is None:
             size = pixels.shape
@@ -126,12 +127,16 @@ def _encode(container: OutputContainer, timed: Iterator[tuple[np.ndarray, int]],
         picture = VideoFrame.from_ndarray(_even(pixels), format="rgb24")
         picture = scaler.reformat(picture, format="yuv420p", dst_colorspace=_BT709, dst_color_range=1, threads=1)
         picture.pts, picture.time_base = tick, 1 / clock
-        # only the last one counts, and it has no next frame to measure by: it lasts as long as the one before it
-        picture.duration, before = tick - before, tick
-        container.mux(stream.encode(picture))
+        if waiting is not None and waiting.pts is not None:
+            length = tick - waiting.pts
+            waiting.duration = length
+            container.mux(stream.encode(waiting))
+        waiting = picture
         count += 1
-    if stream is None:
+    if stream is None or waiting is None:
         raise InputError("no frames", "at least one frame to write")
+    waiting.duration = length  # as long as the one before it
+    container.mux(stream.encode(waiting))
     container.mux(stream.encode(None))
     return count
 

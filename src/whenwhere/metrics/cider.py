@@ -4,8 +4,8 @@ What the COCO caption scorer and the papers that use it call CIDEr is the varian
 default here. The plain cosine of the paper's equation 2 is there under its own name.
 
 An n-gram weighs ``count * idf``, where ``idf = log(documents) - log(max(1, document frequency))`` and a document is the
-set of references of one item. For each order 1..4 the cosine of the weights of candidate and reference is taken; the mean
-over orders and references, times ten, is the score. CIDEr-D clips the candidate's weights at the reference's and
+set of references of one item. For each order 1..4 the cosine of the weights of candidate and reference is taken; the
+mean over orders and references, times ten, is the score. CIDEr-D clips the candidate's weights at the reference's and
 multiplies by a Gaussian of the difference in length. With one document every idf is 0, and so is every score.
 
 Source: Vedantam, Zitnick and Parikh, "CIDEr: Consensus-based Image Description Evaluation", CVPR 2015.
@@ -67,7 +67,8 @@ def document_frequencies(references: Sequence[Sequence[str]]) -> dict[Gram, int]
         references: tokenised references of every item.
 
     Returns:
-        The number of items for every n-gram of 1 to 4 words; ``len(references)`` is the number of documents to give with it.
+        The number of items for every n-gram of 1 to 4 words; the number of documents that goes with it is
+        ``len(references)``.
 
     Raises:
         InputError: naming the item without references.
@@ -333,9 +334,10 @@ def _documents(frequencies: Mapping[Gram, float] | None, documents: float | None
         raise InputError(f"CIDEr without {missing}", "frequencies and documents together, or neither")
     if frequencies is None or documents is None:
         return max(1, num_items)
-    if wrong := next((key for key in frequencies if not isinstance(key, tuple)), None):
-        raise InputError(f"document frequency of {wrong!r}", "n-grams as tuples of words", "split the key at its spaces")
+    for key in frequencies:
+        if not isinstance(key, tuple):
+            raise InputError(f"document frequency of {key!r}", "n-grams as tuples of words", "split the key at spaces")
     highest = max(frequencies.values(), default=0)
     if not documents >= max(1, highest):
-        raise InputError(f"an n-gram in {highest} of {documents} documents", "as many documents as the highest frequency")
+        raise InputError(f"an n-gram in {highest} of {documents} documents", "at least that many documents")
     return documents

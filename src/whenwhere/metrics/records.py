@@ -1,9 +1,9 @@
-"""What caption scorers take and give, and the checks that name a bad record before any figure comes out."""
+"""What scorers share: their figures, and the checks that name a bad record before any figure comes out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,3 +73,9 @@ def check_strings(captions: Sequence[str], record: str) -> None:
     for index, caption in enumerate(captions):
         if not isinstance(caption, str):
             raise InputError(f"{record} {index}: {caption!r} of type {type(caption).__name__}", "a string")
+
+
+def harmonic_mean(precision: Any, recall: Any) -> np.ndarray:
+    """F1 of precision and recall, 0 where both are 0."""
+    total = np.asarray(precision + recall, dtype=np.float64)
+    return np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)

@@ -14,8 +14,8 @@ _BETA = 1.2  # weight of recall over precision in the COCO scorer
 def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Scores:
     """Score captions by their longest common subsequence with the references.
 
-    Precision and recall are each the best over the references of the item (so they may come from two references), and the
-    item's figure is their F measure with beta = 1.2.
+    Precision and recall are each the best over the references of the item (so they may come from two references), and
+    the item's figure is their F measure with beta = 1.2.
 
     Args:
         candidates: one tokenised caption per item (:func:`whenwhere.metrics.ptb.tokenize`).

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,9 @@ class FrameEncoder(nn.Module):
         self, config: FrameEncoderConfig, space: SharedSpace | None = None, features: Tensor | None = None
     ) -> None:
         super().__init__()
-        self.config, self._space, self._bank = config, space, None
+        self.config = config
+        # not modules of this one: their weights are saved elsewhere
+        self._shared: dict[str, Any] = {"space": space, "bank": None}
         shape = (config.bank_rows, config.bank_width)
         self.register_buffer("bank_features", torch.zeros(shape) if features is None else features.float())
         if tuple(self.bank_features.shape) != shape:
@@ -68,16 +71,16 @@ class FrameEncoder(nn.Module):
     @property
     def space(self) -> SharedSpace:
         """The shared space, loaded on first use."""
-        if self._space is None:
-            self._space = shared_space(self.config.space)
-        return self._space
+        if self._shared["space"] is None:
+            self._shared["space"] = shared_space(self.config.space)
+        return self._shared["space"]
 
     @property
     def bank(self) -> TextBank:
         """The bank, placed in the space on first use."""
-        if self._bank is None:
-            self._bank = TextBank(self.bank_features, self.space)
-        return self._bank
+        if self._shared["bank"] is None:
+            self._shared["bank"] = TextBank(self.bank_features, self.space)
+        return self._shared["bank"]
 
     @torch.no_grad()
     def encode(self, images: Sequence[np.ndarray]) -> Tensor:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -139,7 +140,8 @@ class ImageCaptioner(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.vocab = config, vocab
-        self._space, self._bank = space, None
+        # not modules of this one: their weights are saved elsewhere
+        self._shared: dict[str, Any] = {"space": space, "bank": None}
         shape = (config.bank_rows, config.bank_width)
         self.register_buffer("bank_features", torch.zeros(shape) if features is None else features.float())
         self.register_buffer("idf", torch.ones(config.words) if idf is None else idf.float())
@@ -150,16 +152,16 @@ class ImageCaptioner(nn.Module):
     @property
     def space(self) -> SharedSpace:
         """The shared space, loaded on first use."""
-        if self._space is None:
-            self._space = shared_space(self.config.space)
-        return self._space
+        if self._shared["space"] is None:
+            self._shared["space"] = shared_space(self.config.space)
+        return self._shared["space"]
 
     @property
     def bank(self) -> TextBank:
         """The bank, placed in the space on first use."""
-        if self._bank is None:
-            self._bank = TextBank(self.bank_features, self.space)
-        return self._bank
+        if self._shared["bank"] is None:
+            self._shared["bank"] = TextBank(self.bank_features, self.space)
+        return self._shared["bank"]
 
     def units(self, batch: TextBatch) -> tuple[float, ...]:
         """Count the targets of a batch, so that parts of a batch can be weighted."""

@@ -25,7 +25,7 @@ from whenwhere.systems.training_rows import prefix_ids
 
 _SCHEMA = "whenwhere.stream/1"
 _REMEMBERED = 256  # emitted events kept for the prefix and the duplicate guard where no horizon bounds them
-_TOLERANCE = 1e-6  # frames; a time stamp a hair before a boundary counts as on it
+_TOLERANCE = 0.05  # frames; a time stamp rounded to milliseconds that falls just before a boundary counts as on it
 
 
 @dataclass(frozen=True)

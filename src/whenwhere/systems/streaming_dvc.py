@@ -201,5 +201,7 @@ class StreamingDVC(TimedCaptioner):
         lengths = torch.tensor([len(row) for row in seen], device=tokens.device)
         longest = int(lengths.max())
         visual = torch.stack([F.pad(row, (0, 0, 0, longest - len(row))) for row in seen])
+        if self.config.end_token and not any(rows.ended):
+            visual = visual + 0.0 * self.end  # data-parallel training waits for a gradient of every parameter
         keep = torch.arange(longest, device=tokens.device) < lengths.unsqueeze(1)
         return visual, None if bool(keep.all()) else keep

@@ -141,4 +141,4 @@ def prefix_ids(captions: Sequence[Sequence[int]], vocab: Vocab, limit: int) -> l
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
     width = max((len(row) for row in rows), default=0)
-    return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], dtype=torch.int64).reshape(-1, width)
+    return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], dtype=torch.int64).view(len(rows), width)

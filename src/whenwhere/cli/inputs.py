@@ -1,0 +1,75 @@
+"""The files that a command was given: each argument on its own, so that one bad name does not stop the others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from whenwhere.cli.errors import printable
+from whenwhere.errors import InputError, WhenwhereError
+
+if TYPE_CHECKING:
+    from whenwhere.media import Source
+
+
+def gather(
+    args: Sequence[str], kind: Literal["video", "image"], *, allow_urls: bool = False
+) -> list[Source | WhenwhereError]:
+    """Turn arguments into sources: files, "-", folders, globs and, for videos, numbered images.
+
+    Of a folder only files with the suffix of a video (or an image) are taken; a file that is named is taken as it is.
+
+    Args:
+        args: as typed.
+        kind: what the command reads.
+        allow_urls: whether addresses and cameras may be opened (videos only).
+
+    Returns:
+        Sources in the order given, each file once; for an argument of which nothing came, its error.
+
+    Raises:
+        InputError: there are no arguments.
+    """
+    from whenwhere.media.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
+
+    if not args:
+        raise InputError(f"no {kind} given", "files, folders, patterns such as 'clips/*', or - for standard input")
+    suffixes = VIDEO_SUFFIXES if kind == "video" else IMAGE_SUFFIXES
+    found: list[Source | WhenwhereError] = []
+    seen: set[Path] = set()
+    for arg in args:
+        try:
+            sources = expand([arg], allow_urls=allow_urls, sequences=kind == "video")
+            if kind == "image":  # a pattern of numbered images means each of them
+                sources = [part for source in sources for part in _parts(source)]
+            if len(sources) > 1 or Path(arg).is_dir():
+                sources = [s for s in sources if s.kind != "file" or _suffix(s) in suffixes]
+                if not sources:
+                    raise InputError(f"there is no {kind} in {arg}", f"files such as {', '.join(sorted(suffixes)[:4])}")
+        except WhenwhereError as error:
+            found.append(error)
+            continue
+        for source in sources:
+            path = source.path.absolute() if source.kind == "file" and source.path else None
+            if path is None or path not in seen:
+                found.append(source)
+            if path is not None:
+                seen.add(path)
+    return found
+
+
+def complain(error: Exception) -> None:
+    """Print one line on stderr for something that failed while the rest goes on."""
+    print(f"whenwhere: error: {printable(str(error))}", file=sys.stderr, flush=True)
+
+
+def _suffix(source: Source) -> str:
+    return source.path.suffix.lower() if source.path else ""
+
+
+def _parts(source: Source) -> list[Source]:
+    from whenwhere.media import Source
+
+    return [Source("file", str(path), path) for path in source.images] if source.kind == "sequence" else [source]

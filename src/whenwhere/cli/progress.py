@@ -1,0 +1,76 @@
+"""What a person sees while a video is described: a line for each event, and below them a bar that moves."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from whenwhere.cli.errors import printable
+
+if TYPE_CHECKING:
+    from whenwhere.results import Event
+    from whenwhere.systems.describer import DescribeStats
+
+
+def stamp(seconds: float) -> str:
+    """Return seconds as ``mm:ss.s``, or ``h:mm:ss.s`` from an hour on."""
+    tenths = round(seconds * 10)
+    hours, rest = divmod(tenths, 36_000)
+    shown = f"{rest // 600:02}:{rest // 10 % 60:02}.{rest % 10}"
+    return f"{hours}:{shown}" if hours else shown
+
+
+def line(event: Event) -> str:
+    """Return an event as a line of plain text."""
+    return f"{stamp(event.start)} – {stamp(event.end)}  {printable(event.text)}"
+
+
+class LiveProgress:
+    """A bar on stderr where that is a terminal, nothing otherwise; use it as a context manager.
+
+    Args:
+        title: stands before the bar.
+        shift: seconds at which the bar begins.
+    """
+
+    def __init__(self, title: str, shift: float = 0.0) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        self._console, self._shift = Console(stderr=True), shift
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.fields[title]}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[where]}", markup=False),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+            redirect_stdout=False,  # what goes to stdout must stay there
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("", total=None, title=printable(title), where="")
+
+    def update(self, stats: DescribeStats) -> None:
+        """Show where a run stands."""
+        length = None if stats.duration is None else max(stats.duration - self._shift, 0.1)
+        of = "" if stats.duration is None else f" / {stamp(stats.duration)}"
+        where = f"{stamp(stats.position)}{of}  {stats.speed:.1f} x real time  {stats.rss / 1e6:.0f} MB"
+        self._progress.update(self._task, completed=stats.position - self._shift, total=length, where=where)
+
+    def say(self, text: str) -> None:
+        """Print a line on stdout, at once and above the bar where both are on the screen."""
+        if self._console.is_terminal and sys.stdout.isatty():
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, flush=True)
+
+    def __enter__(self) -> LiveProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()

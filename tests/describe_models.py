@@ -1,0 +1,91 @@
+"""Small describers with random weights: they see real frames and say nonsense, but always the same nonsense."""
+
+from __future__ import annotations
+
+import timm
+import torch
+
+from whenwhere.backbones.space import Bridge, BridgeConfig, BridgeMaps
+from whenwhere.backbones.vision import TimmBackbone
+from whenwhere.layers.memory import MemoryConfig
+from whenwhere.layers.text_bank import BankConfig
+from whenwhere.layers.text_decoder import TextDecoderConfig
+from whenwhere.layers.time_features import TimeFeatures
+from whenwhere.layers.vocab import Vocab
+from whenwhere.systems.decoding_points import DecodingPoints, TimeAxis
+from whenwhere.systems.describer import Describer
+from whenwhere.systems.frame_encoder import FrameEncoder, FrameEncoderConfig
+from whenwhere.systems.image_captioner import CaptionOptions, ImageCaptioner, ImageCaptionerConfig
+from whenwhere.systems.session import StreamOptions
+from whenwhere.systems.streaming_dvc import StreamingDVC, StreamingDVCConfig
+
+WORDS = ["a", "the", "cat", "dog", "man", "car", "street", "table", "red", "on", "in", "under", "runs", "sits", "waits"]
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+BANK = 50
+
+
+def random_space(seed: int = 0) -> Bridge:
+    """A bridge over a random network of 160 pixels, which needs no weights."""
+    torch.manual_seed(seed)
+    backbone = TimmBackbone(timm.create_model("test_efficientnet", pretrained=False), "random")
+    width = backbone.width
+    maps = BridgeMaps(torch.randn(384, width), torch.eye(width), torch.zeros(384), torch.zeros(width))
+    return Bridge(BridgeConfig(size=backbone.size), maps, backbone)
+
+
+def random_describer(seed: int = 0, space: Bridge | None = None, *, interval: int = 4, frames: int = 32) -> Describer:
+    """A describer as the default one is made; without a space it uses the real bridge, which needs the default models.
+
+    Args:
+        seed: of the weights.
+        space: for the frame encoder.
+        interval: frames between decoding points.
+        frames: of the time window.
+    """
+    torch.manual_seed(seed)
+    encoder = FrameEncoder(FrameEncoderConfig(bank_rows=BANK), space, torch.randn(BANK, 384))
+    config = StreamingDVCConfig(
+        encoder="frame_encoder",
+        token_width=encoder.width,
+        tokens_per_frame=1,
+        words=len(PIECES),
+        axis=TimeAxis(frames=frames, n_bins=2 * frames, span="window", decoding="center"),
+        points=DecodingPoints(count=4, prefix="timed", end_probability=0.1, order="end"),
+        stream=StreamOptions(
+            interval=interval,
+            horizon=frames,
+            beam=2,
+            max_tokens=16,
+            prefix_tokens=64,
+            caption_tokens=8,
+            no_repeat_ngram=2,
+            duplicate_tiou=0.5,
+            grammar=True,
+            untimed="drop",
+            capitalize=True,
+        ),
+        memory=MemoryConfig(size=12),
+        time=TimeFeatures(frequencies=4),
+        decoder=TextDecoderConfig(width=32, depth=2, num_heads=4, mlp_width=64, max_positions=64),
+        end_token=True,
+    )
+    captioner = StreamingDVC(config, Vocab.wordpiece(PIECES, n_bins=2 * frames))
+    for parameter in captioner.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.6)  # far from uniform, so that frames change what is said
+    return Describer(encoder, captioner, "random")
+
+
+def random_image_captioner(seed: int = 0, space: Bridge | None = None) -> ImageCaptioner:
+    """An image captioner; without a space it uses the real bridge."""
+    torch.manual_seed(seed)
+    config = ImageCaptionerConfig(
+        bank_rows=BANK,
+        bank=BankConfig(nearest=3),
+        words=len(PIECES),
+        decoder=TextDecoderConfig(width=32, depth=2, num_heads=4, mlp_width=64, max_positions=64),
+        options=CaptionOptions(beam=2, samples=4, max_length=10),
+    )
+    captioner = ImageCaptioner(config, Vocab.wordpiece(PIECES, n_bins=1), space, torch.randn(BANK, 384))
+    for parameter in captioner.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return captioner.eval()
