@@ -1,8 +1,8 @@
 """What all tests share: the environment they run in, the shared data, a package registry made of one folder.
 
-Real data and golden figures live outside the repository, in a folder named by ``WHENWHERE_SHARED`` or in ``shared`` beside
-the checkout. Tests that need them ask for the fixture ``shared_data`` and are skipped, with a line in the summary, where
-it is absent.
+Real data and golden figures live outside the repository, in a folder named by ``WHENWHERE_SHARED`` or in ``shared``
+beside the checkout. Tests that need them ask for the fixture ``shared_data`` and are skipped, with a line in the
+summary, where it is absent.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import pytest
 from whenwhere.backbones.default_models import DefaultModel
 from whenwhere.backbones.packages import PackagedFile
 
-# Before any test module imports torch or transformers: no test reaches the network, and processes that pytest-xdist starts
-# side by side do not fight for the cores.
+# Before any test module imports torch or transformers: no test reaches the network, and processes that pytest-xdist
+# starts side by side do not fight for the cores.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import timm
 import torch
 
@@ -12,6 +15,7 @@ from whenwhere.layers.text_bank import BankConfig
 from whenwhere.layers.text_decoder import TextDecoderConfig
 from whenwhere.layers.time_features import TimeFeatures
 from whenwhere.layers.vocab import Vocab
+from whenwhere.media import write_video
 from whenwhere.systems.decoding_points import DecodingPoints, TimeAxis
 from whenwhere.systems.describer import Describer
 from whenwhere.systems.frame_encoder import FrameEncoder, FrameEncoderConfig
@@ -89,3 +93,18 @@ def random_image_captioner(seed: int = 0, space: Bridge | None = None) -> ImageC
     for parameter in captioner.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return captioner.eval()
+
+
+def scenes(
+    path: Path, seconds: float = 20.0, *, rate: int = 10, size: tuple[int, int] = (96, 64), each: float = 3.0
+) -> Path:
+    """Write a video whose picture changes all at once every ``each`` seconds, and return its path."""
+    width, height = size
+    noise = np.random.default_rng(5)
+    looks = [noise.integers(0, 256, (height // 16, width // 16, 3), np.uint8) for _ in range(64)]
+    frames = (
+        np.repeat(np.repeat(looks[int(number / rate / each) % 64], 16, 0), 16, 1)
+        for number in range(round(seconds * rate))
+    )
+    write_video(path, frames, rate)
+    return path

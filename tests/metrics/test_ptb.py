@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import itertools
 import json
 import random
@@ -18,7 +17,6 @@ from whenwhere.errors import InputError
 from whenwhere.metrics.ptb import tokenize
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "ptb.json").read_text(encoding="utf-8"))["cases"]
-PUNCTUATION = frozenset("'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;".split())
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=[case["text"][:30] for case in GOLDEN])
@@ -61,13 +59,11 @@ def test_refuses_what_is_not_text(value):
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     """The Java program, as a function from texts to tokens; every text stands between lines that cannot affect it."""
-    package = importlib.util.find_spec("pycocoevalcap")
-    if package is None or package.origin is None and not package.submodule_search_locations:
-        pytest.skip("pycocoevalcap is not installed")
+    module = pytest.importorskip("pycocoevalcap.tokenizer.ptbtokenizer")
     if shutil.which("java") is None:
         pytest.skip("no java")
-    folder = Path(next(iter(package.submodule_search_locations or [])))
-    (jar,) = (folder / "tokenizer").glob("stanford-corenlp-*.jar")
+    jar = Path(module.__file__).parent / module.STANFORD_CORENLP_3_4_1_JAR
+    removed = frozenset(module.PUNCTUATIONS)
     file = tmp_path_factory.mktemp("ptb") / "captions.txt"
 
     def run(texts: Sequence[str]) -> list[str]:
@@ -79,7 +75,7 @@ def original(tmp_path_factory):
         lines = done.stdout.decode("utf-8").split("\n")
         assert lines[1 : 2 * len(texts) : 2] == ["zz"] * len(texts), "a text reached into the next line"
         return [
-            " ".join(word for word in line.rstrip().split(" ") if word not in PUNCTUATION)
+            " ".join(word for word in line.rstrip().split(" ") if word not in removed)
             for line in lines[: 2 * len(texts) : 2]
         ]
 
@@ -108,7 +104,7 @@ def test_coco_captions(original, shared_data):
     with gzip.open(shared_data / "text" / "coco_captions.jsonl.gz", "rt", encoding="utf-8") as lines:
         captions = [caption.replace("\n", " ") for line in lines for caption in json.loads(line)["captions"]]
     assert len(captions) > 20_000
-    assert disagreements(original, captions) == []
+    assert disagreements(original, captions[::3]) == []
 
 
 def test_dense_captions_and_queries(original, shared_data):
@@ -117,34 +113,20 @@ def test_dense_captions_and_queries(original, shared_data):
         with gzip.open(shared_data / "annotations" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
             texts += [json.loads(line)["query"].replace("\n", " ") for line in lines]
     assert len(texts) > 20_000
-    assert disagreements(original, texts) == []
+    assert disagreements(original, texts[::4]) == []
 
 
-def test_misspelt_captions(original):
-    """Captions of this file with signs thrown in, more broken than people write them."""
+def test_broken_text(original):
+    """The recorded texts with signs thrown in, more broken than people write them: almost all are cut the same."""
     draw = random.Random(7)
-    signs = [
-        *" .,'-/:;!?\"()&%$#0123456789Aa",
-        "’",
-        "“",
-        "”",
-        "…",
-        "—",
-        "½",
-        "€",
-        "é",
-        "n't",
-        "'s",
-        " The ",
-        "St. ",
-        "...",
-    ]
+    signs = [*" .,'-/:;!?\"()&%$#0123456789Aa’“”…—½€é", "n't", "'s", " The ", "St. ", "..."]
     texts = []
-    for _ in range(5000):
-        letters = list(draw.choice(GOLDEN)["text"].replace("😀", "")[:60])
+    for _ in range(2000):
+        letters = list(draw.choice(GOLDEN)["text"][:60])
         for _ in range(draw.randint(1, 4)):
             letters.insert(draw.randrange(len(letters) + 1), draw.choice(signs))
         texts.append("".join(letters))
-    wrong = disagreements(original, [text for text in texts if "<" not in text])
-    print("\n".join(map(repr, wrong)))
-    assert len(wrong) <= 5
+    whole = [text for text in texts if "<" not in text]  # a tag that stays open swallows the lines after it
+    assert len(whole) > 1500
+    wrong = disagreements(original, whole)
+    assert len(wrong) <= 2, wrong

@@ -5,7 +5,7 @@ Cost: about 45 minutes on two cores, after the image captioner, whose decoder it
 Score: see ``reproductions/results/streaming_dvc.json``.
 
 Departures from the paper, each for a model that is small, live and has never seen an image: frame tokens carry time,
-time bins are a fixed quarter of a second, the prefix shows times, silence and the end of the video are learned, and
+time bins are a fixed half second, the prefix shows times, silence and the end of the video are learned, and
 decoding is held to the grammar of timed captions.
 """
 
@@ -36,6 +36,7 @@ from whenwhere.training.data import Batches
 from whenwhere.training.fit import fit
 
 FOLDER = Path(__file__).parent.parent / "weights" / "describe-tiny"
+_TIME_SCALE = 0.15  # of the projected time against the projected content, which has learned weights of about this size
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,21 @@ class Recipe:
 
     Attributes:
         videos: the pseudo-videos.
-        n_bins: time tokens over the window.
+        n_bins: time tokens over the window; one a frame.
         memory: K, memory tokens.
         points: decoding points a video, and how many of them enter a step.
         fit: the loop.
     """
 
     videos: PseudoVideoConfig = field(default_factory=PseudoVideoConfig)
-    n_bins: int = 128
+    n_bins: int = 64
     memory: int = 48
     points: tuple[int, int] = (16, 4)
     fit: FitConfig = field(
         default_factory=lambda: FitConfig(
             steps=1500,
             batch=12,
-            lr=6e-4,
+            lr=8e-4,
             warmup=100,
             schedule="cosine",
             weight_decay=0.01,
@@ -127,6 +128,22 @@ def start_from(model: StreamingDVC, captioner: ImageCaptioner, temperatures: Seq
             own[name].copy_(tensor)
         else:  # more positions, or words followed by time tokens: the common rows
             own[name][: len(tensor)] = tensor
+    _align_times(model)
+
+
+def _align_times(model: StreamingDVC) -> None:
+    """Let the embedding of a time token begin as what a visual token of that moment brings of its time.
+
+    Then "copy the time of what you look at" is a linear map from the first step on, and neighbouring bins begin as
+    neighbours; from random rows the same takes thousands of steps to find.
+    """
+    config, decoder = model.config, model.decoder
+    columns = decoder.visual_projection.weight[:, -config.time.width :]  # (width, 2F)
+    columns.normal_(std=_TIME_SCALE / config.time.width**0.5)
+    frames = (torch.arange(config.axis.n_bins) + 0.5) * config.axis.frames / config.axis.n_bins
+    rows = config.time.encode(frames) @ columns.T  # (n_bins, width)
+    words = decoder.words.weight[: config.words]
+    decoder.words.weight[config.words :] = rows * (words.norm(dim=-1).median() / rows.norm(dim=-1, keepdim=True))
 
 
 def build(

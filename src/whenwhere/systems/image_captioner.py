@@ -44,9 +44,9 @@ class CaptionOptions:
         seed: of the sampling; the same image gives the same caption.
     """
 
-    beam: int = 4
-    alpha: float = 0.6
-    samples: int = 48
+    beam: int = 8
+    alpha: float = 1.0
+    samples: int = 0
     top_p: float = 0.9
     temperature: float = 0.8
     max_length: int = 24
