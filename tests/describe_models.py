@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
+from safetensors.torch import save_file
 
 from whenwhere.backbones.space import Bridge, BridgeConfig, BridgeMaps
 from whenwhere.backbones.vision import TimmBackbone
@@ -33,21 +36,36 @@ def random_space(seed: int = 0) -> Bridge:
     torch.manual_seed(seed)
     backbone = TimmBackbone(timm.create_model("test_efficientnet", pretrained=False), "random")
     width = backbone.width
-    maps = BridgeMaps(torch.randn(384, width), torch.eye(width), torch.zeros(384), torch.zeros(width))
-    return Bridge(BridgeConfig(size=backbone.size), maps, backbone)
+    classes = torch.randn(backbone.model.num_classes, 384)
+    maps = BridgeMaps(torch.randn(384, width), torch.eye(width), torch.zeros(384), torch.zeros(width), classes)
+    return Bridge(BridgeConfig(sizes=(backbone.size,)), maps, backbone)
 
 
-def random_describer(seed: int = 0, space: Bridge | None = None, *, interval: int = 4, frames: int = 32) -> Describer:
-    """A describer as the default one is made; without a space it uses the real bridge, which needs the default models.
+def saved_space(folder: Path, seed: int = 0) -> Path:
+    """Write such a bridge and its network into a folder, from which a model can name it; return the folder."""
+    space = random_space(seed)
+    network = folder / "network"
+    network.mkdir(parents=True)
+    model = space.image_backbone.model
+    save_file(model.state_dict(), network / "model.safetensors")
+    config = {"architecture": "test_efficientnet", "num_classes": model.num_classes}
+    (network / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    space.config = replace(space.config, image_backbone=str(network))
+    space.save(folder / "space")
+    return folder / "space"
+
+
+def random_describer(seed: int = 0, space: Bridge | Path | None = None, *, frames: int = 32) -> Describer:
+    """A describer made as the default one is.
 
     Args:
         seed: of the weights.
-        space: for the frame encoder.
-        interval: frames between decoding points.
+        space: for the frame encoder, loaded or as a folder; the real bridge if None, which needs the default models.
         frames: of the time window.
     """
     torch.manual_seed(seed)
-    encoder = FrameEncoder(FrameEncoderConfig(bank_rows=BANK), space, torch.randn(BANK, 384))
+    name, loaded = ("bridge", space) if isinstance(space, Bridge | None) else (str(space), None)
+    encoder = FrameEncoder(FrameEncoderConfig(name, bank_rows=BANK), loaded, torch.randn(BANK, 384))
     config = StreamingDVCConfig(
         encoder="frame_encoder",
         token_width=encoder.width,
@@ -56,7 +74,7 @@ def random_describer(seed: int = 0, space: Bridge | None = None, *, interval: in
         axis=TimeAxis(frames=frames, n_bins=2 * frames, span="window", decoding="center"),
         points=DecodingPoints(count=4, prefix="timed", end_probability=0.1, order="end"),
         stream=StreamOptions(
-            interval=interval,
+            interval=4,
             horizon=frames,
             beam=2,
             max_tokens=16,
@@ -79,17 +97,18 @@ def random_describer(seed: int = 0, space: Bridge | None = None, *, interval: in
     return Describer(encoder, captioner, "random")
 
 
-def random_image_captioner(seed: int = 0, space: Bridge | None = None) -> ImageCaptioner:
-    """An image captioner; without a space it uses the real bridge."""
+def random_image_captioner(seed: int = 0, space: Path | None = None) -> ImageCaptioner:
+    """An image captioner made as the default one is, over a saved space, or the real bridge if None."""
     torch.manual_seed(seed)
     config = ImageCaptionerConfig(
+        space="bridge" if space is None else str(space),
         bank_rows=BANK,
         bank=BankConfig(nearest=3),
         words=len(PIECES),
         decoder=TextDecoderConfig(width=32, depth=2, num_heads=4, mlp_width=64, max_positions=64),
         options=CaptionOptions(beam=2, samples=4, max_length=10),
     )
-    captioner = ImageCaptioner(config, Vocab.wordpiece(PIECES, n_bins=1), space, torch.randn(BANK, 384))
+    captioner = ImageCaptioner(config, Vocab.wordpiece(PIECES, n_bins=1), None, torch.randn(BANK, 384))
     for parameter in captioner.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return captioner.eval()

@@ -43,7 +43,8 @@ def load(name_or_folder: str | os.PathLike[str], *, device: Device = "auto") -> 
     Args:
         name_or_folder: ``"describe"`` for the default video describer, ``"caption"`` for the default image captioner,
             or a folder that one of these was saved to. A name wins over a folder that is called the same.
-        device: where it shall compute; ``"auto"`` takes a GPU where there is one.
+        device: where it shall compute. ``"auto"`` is the CPU, on which the small default models keep up with a video;
+            a GPU is used when it is named.
 
     Returns:
         A :class:`whenwhere.systems.describer.Describer` or an
@@ -58,7 +59,8 @@ def load(name_or_folder: str | os.PathLike[str], *, device: Device = "auto") -> 
     if str(name_or_folder) not in MODELS and not folder.is_dir():
         raise InputError(f"unknown model {str(name_or_folder)!r}", f"one of {', '.join(MODELS)}, or a folder")
     if (folder / ENCODER).is_dir() or (folder / CAPTIONER).is_dir():
-        return Describer.load(folder).to(chosen)
+        describer = Describer.load(folder)
+        return describer if chosen.type == "cpu" else describer.to(chosen)
     schema = read_json(folder / "config.json").get("schema")
     if schema != ImageCaptioner.schema:
         raise WeightsError(
@@ -66,7 +68,10 @@ def load(name_or_folder: str | os.PathLike[str], *, device: Device = "auto") -> 
             f"a describer ({ENCODER} and {CAPTIONER} in it) or {ImageCaptioner.schema!r}",
         )
     captioner = ImageCaptioner.load(folder)
-    return captioner if chosen.type == "cpu" else captioner.to(chosen)
+    if chosen.type != "cpu":
+        for part in (captioner, captioner.space, captioner.bank):
+            part.to(chosen)
+    return captioner
 
 
 def describe(
@@ -223,7 +228,7 @@ def _write(run: DescribeRun, folder: str | os.PathLike[str] | None, pictures: Pi
 def _device(name: str) -> torch.device:
     found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if found[kind]))
+        return torch.device("cpu")
     if not found.get(name):
         usable = ", ".join(kind for kind in found if found[kind])
         raise InputError(f"device {name!r}", f"one that is there: auto, {usable}", "run: whenwhere doctor")

@@ -55,15 +55,32 @@ def test_bad_fits_are_refused(ridge, owner):
 
 def test_a_bridge_survives_the_disk(tmp_path):
     torch.manual_seed(0)
-    maps = BridgeMaps(torch.randn(4, 3), torch.randn(6, 3), torch.randn(4), torch.randn(6))
-    Bridge(BridgeConfig(size=64), maps).save(tmp_path)
+    maps = BridgeMaps(torch.randn(4, 3), torch.randn(6, 3), torch.randn(4), torch.randn(6), torch.randn(9, 4))
+    Bridge(BridgeConfig(sizes=(64,)), maps).save(tmp_path)
     again = shared_space(tmp_path)
-    assert isinstance(again, Bridge) and again.dim == 3 and again.config.size == 64
+    assert isinstance(again, Bridge) and again.dim == 3 + 4 and again.config.sizes == (64,)
     features = F.normalize(torch.randn(5, 4), dim=-1)
     torch.testing.assert_close(again.place_texts(features).norm(dim=-1), torch.ones(5))
     (tmp_path / "config.json").write_text('{"kind": "bridge", "depth": 3}')
     with pytest.raises(WeightsError, match="depth"):
         Bridge.load(tmp_path)
+
+
+def test_similarity_is_the_weighted_mean_of_both_halves():
+    torch.manual_seed(0)
+    maps = BridgeMaps(torch.randn(4, 3), torch.randn(6, 3), torch.zeros(4), torch.zeros(6), torch.randn(9, 4))
+    a, b = F.normalize(torch.randn(2, 5, 4), dim=-1)
+    rows = F.normalize(a @ maps.text_map, dim=-1) @ F.normalize(b @ maps.text_map, dim=-1).T
+    both = Bridge(BridgeConfig(words=0.5), maps)
+    torch.testing.assert_close(both.place_texts(a) @ both.place_texts(b).T, (rows + 0.5 * a @ b.T) / 1.5)
+    alone = Bridge(BridgeConfig(words=0.0), maps)
+    torch.testing.assert_close(alone.place_texts(a) @ alone.place_texts(b).T, rows)
+
+
+@pytest.mark.parametrize("bad", [{"sizes": ()}, {"sizes": (8,)}, {"ridge": 0.0}, {"words": -1.0}])
+def test_bad_bridges_are_refused(bad):
+    with pytest.raises(InputError):
+        BridgeConfig(**bad)
 
 
 def test_an_unknown_space_is_refused(tmp_path):

@@ -14,7 +14,9 @@ from whenwhere.layers.text_bank import BankConfig, TextBank, sideways
 @pytest.fixture
 def space():
     torch.manual_seed(0)
-    maps = BridgeMaps(torch.randn(16, 12), torch.randn(20, 12), torch.randn(16) * 0.1, torch.randn(20) * 0.1)
+    maps = BridgeMaps(
+        torch.randn(16, 12), torch.randn(20, 12), torch.randn(16) * 0.1, torch.randn(20) * 0.1, torch.randn(8, 16)
+    )
     return Bridge(BridgeConfig(), maps)
 
 

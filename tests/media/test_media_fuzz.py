@@ -15,7 +15,7 @@ from media_files import OneWay, make_bytes
 from whenwhere.errors import MediaError
 from whenwhere.media import Limits, open_video
 
-MOST_SECONDS = 20.0  # of one example; a hundred times what it takes, for machines that do much else
+MOST_SECONDS = 5.0  # of the processor, for one example; a hundred times what it takes
 BASE = {
     "mp4": make_bytes("mp4", 12, draw=noisy, gop=5),
     "mp4 with sound": make_bytes("mp4", 12, gop=5, audio=1.0, faststart=True),
@@ -66,7 +66,7 @@ def damaged(data: bytes, damage: list[tuple[str, float, int]]) -> bytes:
     return bytes(out)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     kind=st.sampled_from(sorted(BASE)),
     damage=st.lists(DAMAGE, max_size=6),
@@ -76,7 +76,7 @@ def damaged(data: bytes, damage: list[tuple[str, float, int]]) -> bytes:
 )
 def test_damaged_video_never_surprises(kind, damage, as_pipe, options, keep_damaged):
     data = damaged(BASE[kind], damage)
-    began = time.monotonic()
+    began = time.process_time()
     try:
         source = OneWay(data) if as_pipe else io.BytesIO(data)
         with open_video(source, limits=Limits(max_pixels=1 << 20), keep_damaged=keep_damaged) as video:
@@ -92,7 +92,7 @@ def test_damaged_video_never_surprises(kind, damage, as_pipe, options, keep_dama
     except MediaError as error:
         assert error.given
         assert error.expected
-    assert time.monotonic() - began < MOST_SECONDS
+    assert time.process_time() - began < MOST_SECONDS
 
 
 @settings(max_examples=60, deadline=None)

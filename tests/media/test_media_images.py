@@ -133,7 +133,7 @@ BASE = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     kind=st.sampled_from(sorted(BASE)),
     hits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from media_files import (
 )
 
 from whenwhere.errors import InputError, MediaError
-from whenwhere.media import Limits, open_video, probe, sample
+from whenwhere.media import Limits, decoder, open_video, probe, sample
 
 
 def numbers_and_times(reader, **options):
@@ -276,14 +277,30 @@ def test_limits_end_in_a_marked_gap(tmp_path):
             expected = [] if count == 30 else [(pytest.approx(count / 10), 3.0)]
             assert [(gap.start, gap.end) for gap in video.gaps] == expected
             assert video.duration == pytest.approx(3.0)
-    with open_video(path, limits=Limits(max_wall_seconds=0.05)) as video:
-        import time
-
-        for _ in video.frames():
-            time.sleep(0.02)
-        assert "0.05 seconds of work" in video.gaps[0].reason
     with pytest.raises(MediaError, match="64x48"):
         open_video(path, limits=Limits(max_pixels=64 * 48 - 1))
+
+
+def test_the_clock_on_the_wall_is_a_limit_too(tmp_path, monkeypatch):
+    """Counted anew when an iteration begins; the caller's work counts; opening has the same limit."""
+    path = make_video(tmp_path / "a.mp4", 30)
+    now = [0.0]
+    monkeypatch.setattr(decoder, "clock_on_the_wall", SimpleNamespace(monotonic=lambda: now[0]))
+    with open_video(path, limits=Limits(max_wall_seconds=10.0)) as video:
+        for _ in range(2):
+            now[0] += 9.0
+            count = 0
+            for _frame in video.frames():
+                now[0] += 1.0
+                count += 1
+            assert count == 10
+            assert [(gap.start, gap.end) for gap in video.gaps] == [(pytest.approx(1.0), 3.0)]
+            assert "after 10 seconds of work" in video.gaps[0].reason
+    monkeypatch.setattr(
+        decoder, "clock_on_the_wall", SimpleNamespace(monotonic=lambda: now.append(0) or 11.0 * len(now))
+    )
+    with pytest.raises(MediaError, match="stopped after 10 seconds"):
+        open_video(path, limits=Limits(max_wall_seconds=10.0))
 
 
 @pytest.mark.parametrize("field", ["max_pixels", "max_frames", "max_seconds", "max_wall_seconds", "max_barren_packets"])

@@ -20,14 +20,16 @@ PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted({word for text in TEXTS fo
 @pytest.fixture
 def parts():
     torch.manual_seed(0)
-    space = Bridge(BridgeConfig(), BridgeMaps(torch.eye(16), torch.randn(20, 16), torch.zeros(16), torch.zeros(20)))
+    space = Bridge(
+        BridgeConfig(), BridgeMaps(torch.eye(16), torch.randn(20, 16), torch.zeros(16), torch.zeros(20), torch.eye(16))
+    )
     features = F.normalize(torch.randn(len(TEXTS), 16), dim=-1)
     vocab = Vocab.wordpiece(PIECES, 0)
     decoder = TextDecoderConfig(
         width=32, depth=1, num_heads=2, mlp_width=64, max_positions=12, dropout=0.0, attention_dropout=0.0
     )
     config = ImageCaptionerConfig(
-        dim=16,
+        dim=32,
         bank_rows=len(TEXTS),
         bank_width=16,
         bank=BankConfig((0.3,), 2),

@@ -1,14 +1,21 @@
 """One space for images and texts.
 
 Two kinds serve the same calls: a model trained on image-text pairs (CLIP, SigLIP) given as a folder, and the bridge,
-which needs no pairs at all. The bridge is DeViSE (Frome et al. 2013) in closed form: a classifier's row for a class is
-where images of that class lie, so a ridge map from sentence embeddings of what the classes are called to those rows
-takes any sentence to where its images lie.
+which needs no pairs at all. The bridge has two halves side by side, and its similarity is the sum of theirs:
+
+- rows: DeViSE (Frome et al. 2013) in closed form. A classifier's row for a class is where images of that class lie, so
+  a ridge map from sentence embeddings of what the classes are called to those rows takes any sentence to where its
+  images lie.
+- words: ConSE (Norouzi et al. 2014). An image lies at the mean of the sentence embeddings of the classes, weighted by
+  the classifier's probabilities; a sentence lies at its own embedding.
+
+The rows know what images look like between the classes, the words know what is said of what is seen.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,16 +90,24 @@ class BridgeConfig:
     """What a bridge joins.
 
     Attributes:
-        image_backbone: name for :func:`whenwhere.backbones.vision.vision`.
+        image_backbone: name for :func:`whenwhere.backbones.vision.vision`; a CNN with an ImageNet classifier.
         text_encoder: name for :func:`whenwhere.backbones.text.text_encoder`.
-        size: side of the input square in pixels.
+        sizes: sides of the input square in pixels; features are the mean over them. The size of the classifier's own
+            training is best for one large thing, a larger one for many small ones.
         ridge: the regulariser per class, as fitted.
+        words: weight of the words half against the rows half.
     """
 
     image_backbone: str = "efficientnet-lite2"
     text_encoder: str = "minilm-l6"
-    size: int = 390
-    ridge: float = 3.0
+    sizes: tuple[int, ...] = (260, 390)
+    ridge: float = 1.0
+    words: float = 0.7
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", tuple(self.sizes))
+        if not self.sizes or min(self.sizes) < 32 or self.ridge <= 0 or self.words < 0:
+            raise InputError(f"bridge of {self}", "sizes of at least 32, a positive ridge, words >= 0")
 
 
 @dataclass
@@ -100,16 +115,18 @@ class BridgeMaps:
     """Tensors of a bridge.
 
     Attributes:
-        text_map: (text width, dim), from a centred sentence embedding to the space.
-        image_map: (image width, dim), orthonormal columns, from a centred image feature to the space.
+        text_map: (text width, d), from a centred sentence embedding to the rows half.
+        image_map: (image width, d), orthonormal columns, from a centred image feature to the rows half.
         text_mean: (text width,), mean embedding of captions.
-        image_mean: (image width,), mean unit feature of images.
+        image_mean: (image width,), mean over images of the sum over sizes of unit features.
+        class_texts: (classes, text width), unit mean embedding of each class's names, centred over classes.
     """
 
     text_map: Tensor
     image_map: Tensor
     text_mean: Tensor
     image_mean: Tensor
+    class_texts: Tensor
 
 
 def fit_bridge(class_rows: Tensor, texts: Tensor, owner: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
@@ -164,7 +181,8 @@ class Bridge(SharedSpace):
         text_encoder: TextEncoder | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.name, self.dim = config, DEFAULT, maps.text_map.shape[1]
+        self.config, self.name = config, DEFAULT
+        self.dim = maps.text_map.shape[1] + maps.text_map.shape[0]
         for key, value in vars(maps).items():
             self.register_buffer(key, value.float())
         self._image_backbone, self._text_encoder = image_backbone, text_encoder
@@ -173,7 +191,7 @@ class Bridge(SharedSpace):
     def image_backbone(self) -> Backbone:
         """The image encoder, loaded on first use."""
         if self._image_backbone is None:
-            self._image_backbone = vision(self.config.image_backbone, size=self.config.size)
+            self._image_backbone = vision(self.config.image_backbone, size=max(self.config.sizes))
         return self._image_backbone
 
     @property
@@ -187,19 +205,30 @@ class Bridge(SharedSpace):
         return self.text_encoder.embed(texts)
 
     def place_texts(self, features: Tensor) -> Tensor:
-        return F.normalize((features - self.text_mean) @ self.text_map, dim=-1)
+        centred = features - self.text_mean
+        return self._join(centred @ self.text_map, centred)
 
     @torch.no_grad()
     def frame_tokens(self, images: Sequence[np.ndarray], parts: int = 0) -> Tensor:
         backbone = self.image_backbone
-        maps = backbone.tokens(backbone.preprocess(images))  # (n, h*w, D)
-        rows, columns = backbone.grid
-        grid = maps.transpose(1, 2).unflatten(2, (rows, columns))  # (n, D, h, w)
-        pooled = [grid.mean((2, 3))[:, None]]  # (n, 1, D)
-        if parts:
-            pooled.append(F.adaptive_avg_pool2d(grid, parts).flatten(2).transpose(1, 2))  # (n, parts^2, D)
-        features = F.normalize(torch.cat(pooled, 1), dim=-1)
-        return F.normalize((features - self.image_mean) @ self.image_map, dim=-1)
+        features, logits = torch.zeros(()), torch.zeros(())
+        classifier = backbone.model.get_classifier()  # type: ignore[union-attr, operator]
+        for size in self.config.sizes:
+            maps = backbone.tokens(backbone.preprocess(images, size))  # (n, h*w, D)
+            side = math.isqrt(maps.shape[1])
+            grid = maps.transpose(1, 2).unflatten(2, (side, side))  # (n, D, h, w)
+            pooled = grid.mean((2, 3))[:, None]  # (n, 1, D)
+            if parts:
+                pooled = torch.cat([pooled, F.adaptive_avg_pool2d(grid, parts).flatten(2).transpose(1, 2)], 1)
+            features = features + F.normalize(pooled, dim=-1)  # (n, 1 + parts^2, D)
+            logits = logits + classifier(pooled) / len(self.config.sizes)
+        words = logits.softmax(-1) @ self.class_texts  # (n, 1 + parts^2, text width)
+        return self._join((features - self.image_mean) @ self.image_map, words)
+
+    def _join(self, rows: Tensor, words: Tensor) -> Tensor:
+        """Put the halves side by side: the similarity of two places is the weighted mean of that of their halves."""
+        words = self.config.words**0.5 * F.normalize(words, dim=-1)
+        return F.normalize(torch.cat([F.normalize(rows, dim=-1), words], -1), dim=-1)
 
     def save(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors`` (float16) into a folder."""

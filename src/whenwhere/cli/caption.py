@@ -47,7 +47,7 @@ def caption(
         images: see above.
         jsonl: print {"path", "text", "score"} as a line of JSON for each image.
         model: a name or a folder.
-        device: where to compute; auto takes a GPU where there is one.
+        device: where to compute; auto is the CPU, on which the default model is quick.
     """
     found = gather(images, "image")
     captioner = _captioner(model, device) if any(not isinstance(source, WhenwhereError) for source in found) else None

@@ -14,9 +14,10 @@ import tyro
 
 from whenwhere.cli.errors import printable
 from whenwhere.cli.inputs import complain, gather
-from whenwhere.cli.progress import LiveProgress, line
+from whenwhere.cli.progress import LiveProgress
 from whenwhere.errors import InputError, WhenwhereError
 from whenwhere.reports import folder as result_folder
+from whenwhere.reports.clock import span
 
 if TYPE_CHECKING:
     from whenwhere.media import Source
@@ -67,7 +68,7 @@ def describe(
         start: seconds at which to begin.
         end: seconds at which to stop; the end of the video if not given.
         model: a name or a folder.
-        device: where to compute; auto takes a GPU where there is one.
+        device: where to compute; auto is the CPU, on which the default model is quick.
         allow_urls: open addresses (https, rtsp, ...) and cameras (camera:0) that are given as videos.
     """
     from whenwhere.systems.describe_options import DescribeOptions
@@ -126,7 +127,11 @@ def _follow(
         if several:
             say(printable(source.name))
         run.on_progress = live.update
-        show = partial(_print_json, source.name) if jsonl else (lambda event: live.say(line(event)))
+        show = (
+            partial(_print_json, source.name)
+            if jsonl
+            else (lambda event: live.say(f"{span(event)}  {printable(event.text)}"))
+        )
         try:
             timeline = record(run, folder, on_event=show)
         except KeyboardInterrupt:

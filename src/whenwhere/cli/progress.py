@@ -1,4 +1,4 @@
-"""What a person sees while a video is described: a line for each event, and below them a bar that moves."""
+"""What a person sees while a video is described: lines, and below them a bar that moves."""
 
 from __future__ import annotations
 
@@ -7,23 +7,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from whenwhere.cli.errors import printable
+from whenwhere.reports.clock import stamp
 
 if TYPE_CHECKING:
-    from whenwhere.results import Event
     from whenwhere.systems.describer import DescribeStats
-
-
-def stamp(seconds: float) -> str:
-    """Return seconds as ``mm:ss.s``, or ``h:mm:ss.s`` from an hour on."""
-    tenths = round(seconds * 10)
-    hours, rest = divmod(tenths, 36_000)
-    shown = f"{rest // 600:02}:{rest // 10 % 60:02}.{rest % 10}"
-    return f"{hours}:{shown}" if hours else shown
-
-
-def line(event: Event) -> str:
-    """Return an event as a line of plain text."""
-    return f"{stamp(event.start)} – {stamp(event.end)}  {printable(event.text)}"
 
 
 class LiveProgress:

@@ -78,17 +78,22 @@ class Decoder:
         self._started = False  # a picture has been placed, or a seek has left the head behind
         self._drained = False
         self._source = self._packets()
+        self._stopped = ""
         self._began = clock_on_the_wall.monotonic()
 
     @property
     def trouble(self) -> str:
-        """What went wrong first, in a few words, or nothing."""
-        return self._failure() or self._first_error or self._why
+        """What went wrong, in a few words, or nothing."""
+        return self._failure() or self._stopped or self._first_error or self._why
 
     @property
     def position(self) -> float:
         """Seconds decoded so far."""
         return self._clock.ends
+
+    def begin(self) -> None:
+        """Start counting the seconds of work anew, because an iteration begins."""
+        self._began = clock_on_the_wall.monotonic()
 
     def read(self) -> Picture | None:
         """Return the next picture in order of presentation, or None at the end; this object keeps no hold of it."""
@@ -259,7 +264,7 @@ class Decoder:
 
     def _close(self, stopped: str) -> None:
         """Mark what the end leaves open: pictures that never came out, the container's claim, a limit, a failure."""
-        self.ended = True
+        self.ended, self._stopped = True, stopped
         clock = self._clock
         if not self._started:
             return

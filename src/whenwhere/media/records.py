@@ -73,8 +73,8 @@ class Limits:
         max_image_pixels: the same for a still image.
         max_frames: decoded frames of one iteration; beyond it the rest is marked as a gap.
         max_seconds: seconds of media; beyond it the rest is marked as a gap.
-        max_wall_seconds: seconds on the clock on the wall that one iteration may spend, the caller's own work
-            between two frames included; beyond it the rest is marked as a gap.
+        max_wall_seconds: seconds on the clock on the wall that opening may spend, and after it one iteration, the
+            caller's own work between two frames included; beyond it the rest is marked as a gap.
         max_barren_packets: packets in a row that may fail to give a picture before reading stops.
     """
 

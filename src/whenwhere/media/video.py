@@ -173,6 +173,7 @@ class Video:
 
     def _frames(self, wanted: Ticks | Wishes, width: int, height: int, run: int) -> Iterator[Frame]:
         index = 0
+        self._decoder.begin()
         self._leap(wanted.next)
         while run == self._run and wanted.next < math.inf and self._advance():
             assert self._current is not None

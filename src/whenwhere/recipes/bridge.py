@@ -12,6 +12,7 @@ whose captions are not read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,12 +52,14 @@ def class_texts() -> ClassTexts:
     return ClassTexts(texts, owner)
 
 
-def image_mean(backbone: Backbone, paths: list[Path]) -> Tensor:
-    """Mean of unit pooled features over image files, (width,)."""
+def image_mean(backbone: Backbone, paths: list[Path], sizes: Sequence[int]) -> Tensor:
+    """Mean over image files of the sum over sizes of unit pooled features, (width,)."""
     total = torch.zeros(backbone.width)
     with torch.no_grad():
         for path in paths:
-            total += F.normalize(backbone.pooled(backbone.preprocess([read_image(path)]))[0], dim=-1)
+            image = read_image(path)
+            for size in sizes:
+                total += F.normalize(backbone.pooled(backbone.preprocess([image], size))[0], dim=-1)
     return total / len(paths)
 
 
@@ -74,16 +77,18 @@ def fit(shared: Path, config: BridgeConfig | None = None, text_features: Tensor 
         text_features: embeddings of the training captions if they are at hand, (n, width).
     """
     config = config or BridgeConfig()
-    backbone = vision(config.image_backbone, size=config.size)
+    backbone = vision(config.image_backbone, size=max(config.sizes))
     encoder: TextEncoder = text_encoder(config.text_encoder)
     described = class_texts()
-    text_map, image_map = fit_bridge(
-        classifier_rows(backbone), encoder.embed(described.texts), torch.tensor(described.owner), config.ridge
-    )
+    texts, owner = encoder.embed(described.texts), torch.tensor(described.owner)
+    text_map, image_map = fit_bridge(classifier_rows(backbone), texts, owner, config.ridge)
     if text_features is None:
         text_features = encoder.embed([text for texts in caption_texts(shared) for text in texts])
-    mean = image_mean(backbone, read_split(shared, "train").paths)
-    maps = BridgeMaps(text_map, image_map, text_features.mean(0), mean)
+    mean = image_mean(backbone, read_split(shared, "train").paths, config.sizes)
+    names = torch.tensor([text.startswith("a photo of a ") for text in described.texts])
+    classes = torch.zeros(len(set(described.owner)), encoder.width).index_add_(0, owner[names], texts[names])
+    classes = F.normalize(classes, dim=-1)
+    maps = BridgeMaps(text_map, image_map, text_features.mean(0), mean, classes - classes.mean(0))
     return Bridge(config, maps, backbone, encoder)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from whenwhere.errors import InputError
 from whenwhere.recipes import demo_video
+from whenwhere.reports.clock import span
 from whenwhere.reports.folder import REPORT
 from whenwhere.results import Event, Timeline
 from whenwhere.results.files import write_text
@@ -99,7 +100,7 @@ def main(out: Path = Path("demo_out"), model: str = "describe") -> None:
     print(f"describing it, as by: whenwhere describe {video} --out {folder}\n", flush=True)
     began = time.perf_counter()
     with describer.stream(video) as run:
-        timeline = record(run, folder, on_event=lambda event: print(_line(event), flush=True))
+        timeline = record(run, folder, on_event=lambda event: print(f"{span(event)}  {event.text}", flush=True))
     seconds = time.perf_counter() - began
     shutil.copyfile(out / "CREDITS.txt", folder / "CREDITS.txt")
     truth = json.loads((out / "demo.truth.json").read_text(encoding="utf-8"))
@@ -134,10 +135,6 @@ def show(scores: Sequence[SceneScore]) -> None:
     )
 
 
-def _line(event: Event) -> str:
-    return f"{event.start:6.1f} - {event.end:6.1f}  {event.text}"
-
-
 def _tiou(event: Event, start: float, end: float) -> float:
     overlap = min(event.end, end) - max(event.start, start)
     union = max(event.end, end) - min(event.start, start)
@@ -154,4 +151,5 @@ if __name__ == "__main__":
     try:
         tyro.cli(main)
     except WhenwhereError as problem:
-        sys.exit(f"whenwhere: error: {problem}")
+        print(f"whenwhere: error: {problem}", file=sys.stderr)
+        sys.exit(2)

@@ -49,10 +49,9 @@ class Describer:
         return self.captioner.device
 
     def to(self, device: torch.device | str) -> Describer:
-        """Move encoder and captioner, loading what the encoder needs first; return this object."""
-        self.prepare()
-        self.encoder.to(device)
-        self.captioner.to(device)
+        """Move encoder, shared space and captioner, loading them first where need be; return this object."""
+        for part in (self.encoder, self.encoder.space, self.encoder.bank, self.captioner):
+            part.to(device)
         return self
 
     def prepare(self) -> Describer:

@@ -44,7 +44,7 @@ class CaptionOptions:
         seed: of the sampling; the same image gives the same caption.
     """
 
-    beam: int = 8
+    beam: int = 4
     alpha: float = 1.0
     samples: int = 0
     top_p: float = 0.9
@@ -74,7 +74,7 @@ class ImageCaptionerConfig:
     """
 
     space: str = "bridge"
-    dim: int = 384
+    dim: int = 768
     bank_rows: int = 4873
     bank_width: int = 384
     bank: BankConfig = field(default_factory=BankConfig)
