@@ -35,9 +35,14 @@ def random_space(seed: int = 0) -> Bridge:
     """A bridge over a random network of 160 pixels, which needs no weights."""
     torch.manual_seed(seed)
     backbone = TimmBackbone(timm.create_model("test_efficientnet", pretrained=False), "random")
-    width = backbone.width
-    classes = torch.randn(backbone.model.num_classes, 384)
-    maps = BridgeMaps(torch.randn(384, width), torch.eye(width), torch.zeros(384), torch.zeros(width), classes)
+    width, classes = backbone.width, backbone.model.num_classes
+    maps = BridgeMaps(
+        text_map=torch.randn(384, width),
+        image_map=torch.eye(width),
+        text_mean=torch.zeros(384),
+        image_mean=torch.zeros(width),
+        class_texts=torch.randn(classes, 384),
+    )
     return Bridge(BridgeConfig(sizes=(backbone.size,)), maps, backbone)
 
 

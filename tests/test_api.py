@@ -193,7 +193,7 @@ def test_the_real_space_puts_a_cat_near_a_cat():
     photos = [Path(skimage.__file__).parent / "data" / name for name in ("chelsea.png", "coffee.png")]
     rows = whenwhere.embed([*photos, "a cat", "a cup of coffee"], device="cpu")
     images, texts = rows[:2], rows[2:]
-    assert rows.shape == (4, 384) and np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert len(rows) == 4 and np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     assert ((images @ texts.T).argmax(1) == [0, 1]).all()
 
 

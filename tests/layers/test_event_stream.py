@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whenwhere.layers.event_stream import TimedTokens, join_wordpieces, parse_events
@@ -45,12 +45,14 @@ def test_an_event_that_ends_before_it_starts(form, expected):
 event = st.tuples(st.integers(0, 63), st.integers(0, 63), st.lists(st.integers(3, V - 1), min_size=1, max_size=6))
 
 
+@settings(deadline=None)
 @given(st.lists(event, max_size=6))
 def test_well_formed_streams_come_back_whole(events):
     tokens = [1, *(t for s, e, words in events for t in (V + s, V + e, *words)), 2]
     assert spans(tokens) == [(s, e, tuple(words)) for s, e, words in events]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, V + 63), max_size=40))
 def test_any_stream_parses_and_loses_no_word(tokens):
     found = parse_events(tokens, V, SKIP)

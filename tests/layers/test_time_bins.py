@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whenwhere.errors import InputError
@@ -24,6 +24,7 @@ def test_times_after_the_end_count_as_the_end():
     assert seconds_to_bin(130, 100, 64) == seconds_to_bin(100, 100, 64) == 63
 
 
+@settings(deadline=None)
 @given(duration=durations, n_bins=bin_counts, share=st.floats(0, 1))
 def test_center_is_at_most_half_a_bin_wrong(duration, n_bins, share):
     seconds = share * duration
@@ -31,6 +32,7 @@ def test_center_is_at_most_half_a_bin_wrong(duration, n_bins, share):
     assert abs(found - seconds) <= 0.5 * duration / (n_bins - 1) * (1 + 1e-9)
 
 
+@settings(deadline=None)
 @given(duration=durations, n_bins=bin_counts, share=st.floats(0, 1))
 def test_reference_is_early_by_at_most_a_bin_and_a_second(duration, n_bins, share):
     seconds = share * duration
@@ -38,6 +40,7 @@ def test_reference_is_early_by_at_most_a_bin_and_a_second(duration, n_bins, shar
     assert -1e-9 * duration <= seconds - found <= duration / (n_bins - 1) * (1 + 1e-9) + 1
 
 
+@settings(deadline=None)
 @given(duration=durations, n_bins=bin_counts, data=st.data())
 def test_center_decoding_and_encoding_again_gives_the_bin_back(duration, n_bins, data):
     start = data.draw(st.integers(0, n_bins - 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whenwhere.errors import InputError
@@ -56,6 +56,7 @@ class AnyStepper:
         pass
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**31), last_bin=st.integers(0, 3))
 def test_whatever_is_drawn_is_well_formed(seed, last_bin):
     generator = torch.Generator().manual_seed(seed)

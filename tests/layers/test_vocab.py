@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import Unigram
@@ -104,12 +104,14 @@ def test_reduced_vocabulary_splits_its_texts_as_the_full_one_does(vocab):
 WORDS = st.lists(st.sampled_from(["a", "b", "ab", "dog", "doggy", "rides", "horse"]), min_size=1, max_size=8)
 
 
+@settings(deadline=None)
 @given(WORDS)
 def test_words_make_the_round_trip(words):
     vocab = Vocab.wordpiece(PIECES, 8)
     assert vocab.decode(vocab.encode(" ".join(words))) == " ".join(words)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_encodes_and_decodes(text):
     vocab = Vocab.wordpiece(PIECES, 8)

@@ -81,6 +81,13 @@ def test_the_two_f1_differ_over_videos_too():
     assert found.f1_per_threshold == pytest.approx(2 * (2 / 3) / (1 + 2 / 3))
 
 
+def test_covered_is_strictly_above_and_paired_is_at_least():
+    """At threshold 0 events apart are not covered, but their sentences are compared."""
+    truth, guess = [{"v": annotation([[0, 10]], ["a dog"])}], {"v": submission([[20, 30]], ["a dog"])}
+    assert localisation(guess, truth, thresholds=(0.0,)).mean_recall == 0.0
+    assert dense_captions(guess, truth, thresholds=(0.0, 0.1)).values["ROUGE_L"].tolist() == [[1.0, 0.0]]
+
+
 def test_tiou_of_disjoint_touching_nested_and_empty_intervals():
     left = np.array([[0.0, 10], [5, 5]])
     right = np.array([[10.0, 20], [30, 40], [2, 4], [0, 10]])

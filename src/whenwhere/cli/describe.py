@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -123,7 +122,7 @@ def _follow(
 
     with stream(source) as run, LiveProgress(Path(source.name).name, run.options.start) as live:
         folder = _folder(source, out, jsonl, several)
-        say = (lambda text: print(text, file=sys.stderr)) if jsonl else live.say
+        say = live.remark if jsonl else live.say  # with --jsonl stdout is for events alone
         if several:
             say(printable(source.name))
         run.on_progress = live.update
@@ -136,7 +135,7 @@ def _follow(
             timeline = record(run, folder, on_event=show)
         except KeyboardInterrupt:
             if folder is not None:
-                print(f"whenwhere: what was known by then is in {printable(str(folder))}", file=sys.stderr)
+                live.remark(f"whenwhere: what was known by then is in {printable(str(folder))}")
             raise
     if not jsonl or folder is not None:
         say(_summary(timeline, run.stats))

@@ -49,9 +49,13 @@ class LiveProgress:
     def say(self, text: str) -> None:
         """Print a line on stdout, at once and above the bar where both are on the screen."""
         if self._console.is_terminal and sys.stdout.isatty():
-            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.remark(text)
         else:
             print(text, flush=True)
+
+    def remark(self, text: str) -> None:
+        """Print a line on stderr, above the bar."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> LiveProgress:
         self._progress.start()

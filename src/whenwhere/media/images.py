@@ -55,9 +55,11 @@ def read_image(source: ImageLike, *, limits: Limits | None = None) -> np.ndarray
     name = _name(source)
     with _open(source, limits or Limits()) as image:
         try:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return np.array(_to_rgb(upright))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of damage that does not touch the pixels
+                image.load()
+                upright = ImageOps.exif_transpose(image)
+                return np.array(_to_rgb(upright))
         except _ERRORS as error:
             raise MediaError(f"{name} is damaged ({_reason(error)})", "a complete image", "copy it again") from error
 
@@ -189,7 +191,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except _ERRORS:  # a damaged EXIF block says nothing about the pixels
         return 1
 

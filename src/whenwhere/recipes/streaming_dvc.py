@@ -5,8 +5,8 @@ Cost: about 45 minutes on two cores, after the image captioner, whose decoder it
 Score: see ``reproductions/results/streaming_dvc.json``.
 
 Departures from the paper, each for a model that is small, live and has never seen an image: frame tokens carry time,
-time bins are a fixed half second, the prefix shows times, silence and the end of the video are learned, and
-decoding is held to the grammar of timed captions.
+time bins are a fixed half second, the prefix shows times, silence and the end of the video are learned,
+decoding is held to the grammar of timed captions, and times within two seconds of a cut move to the cut.
 """
 
 from __future__ import annotations
@@ -97,10 +97,12 @@ def model_config(recipe: Recipe, encoder: FrameEncoder, captioner: ImageCaptione
             prefix_tokens=128,
             caption_tokens=24,
             grammar=True,
+            speak=0.5,
             untimed="drop",
             duplicate_tiou=0.5,
             no_repeat_ngram=4,
             capitalize=True,
+            snap=2.0,
         ),
         memory=MemoryConfig(size=recipe.memory),
         time=TimeFeatures(frequencies=7, shortest=2.0, weight=0.1),

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from whenwhere.errors import InputError
 from whenwhere.layers.beam import Hypothesis
@@ -41,6 +42,9 @@ class StreamOptions:
         prefix_tokens: longest prefix; whole captions are dropped, oldest first.
         caption_tokens: longest single caption in prefix and target.
         grammar: allow well-formed timed captions only.
+        speak: say something wherever the model finds silence less likely than this. Beam search alone prefers silence, one
+            token, to any caption, a dozen, however sure the model is that there is something to say. ``None`` leaves it
+            to the search.
         no_repeat_ngram: forbid this many words in a row to come twice in one text; 0 allows all.
         reversed_spans: what to do with an event that ends before it starts; without ``grammar`` only.
         untimed: what to do with words without a span; without ``grammar`` only.
@@ -48,6 +52,9 @@ class StreamOptions:
             this; ``None`` emits all.
         least_score: do not emit events whose score, the geometric mean probability of its tokens, is below this.
         capitalize: begin texts with a capital.
+        snap: seconds by which a start or an end may move to the nearest cut, a place where two frames that follow each
+            other have little in common; ``None`` leaves times as the model gives them.
+        cut_below: two frames are parted by a cut when the cosine of their mean tokens is below this.
 
     Raises:
         InputError: a number is out of range.
@@ -61,18 +68,25 @@ class StreamOptions:
     prefix_tokens: int = 1024
     caption_tokens: int = 128
     grammar: bool = False
+    speak: float | None = None
     no_repeat_ngram: int = 0
     reversed_spans: Literal["swap", "drop"] = "swap"
     untimed: UntimedWords = "keep"
     duplicate_tiou: float | None = None
     least_score: float = 0.0
     capitalize: bool = False
+    snap: float | None = None
+    cut_below: float = 0.6
 
     def __post_init__(self) -> None:
         if min(self.interval, self.beam, self.caption_tokens) < 1 or min(self.max_tokens, self.prefix_tokens) < 2:
             raise InputError("stream options with a size below its least", "interval and beam >= 1, token limits >= 2")
         if self.horizon is not None and (self.horizon < 2 or self.horizon % 2):
             raise InputError(f"a horizon of {self.horizon} frames", "an even number of frames, or None")
+        if self.speak is not None and not 0 <= self.speak <= 1:
+            raise InputError(f"speak {self.speak}", "a probability, or None")
+        if (self.snap is not None and not 0 <= self.snap < math.inf) or not -1 <= self.cut_below <= 1:
+            raise InputError(f"snap {self.snap}, cut_below {self.cut_below}", "seconds >= 0 or None, a cosine")
 
 
 class StreamingSystem(Protocol):
@@ -151,6 +165,8 @@ class StreamSession:
         self._waiting = 0  # frames since the last decoding point
         self._emitted = 0
         self._finished = False
+        self._cuts: list[float] = []  # seconds, those that an event may still move to
+        self._look: Tensor | None = None  # unit mean token of the latest frame, kept only to find cuts
 
     @property
     def position(self) -> float:
@@ -180,6 +196,8 @@ class StreamSession:
             raise InputError(f"a frame at {time:g} s after one at {self._last:g} s", "finite, increasing times")
         if self._origin is None:
             self._origin = time
+        if self.options.snap is not None:
+            self._watch(tokens, time)
         self._last = time
         position = (time - self._origin) * self.rate
         epoch, half = self._epoch(position)
@@ -212,6 +230,8 @@ class StreamSession:
             for number, slot in self._slots.items()
             for name, tensor in slot.memory.tensors().items()
         }
+        if self._look is not None:
+            tensors["look"] = self._look.clone()
         return {"tensors": tensors, "plain": self._plain_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -233,6 +253,7 @@ class StreamSession:
             said = [_Said(**event) for event in plain["said"]]
             origin, last, waiting = plain["origin"], plain["last"], int(plain["waiting"])
             emitted, finished = int(plain["emitted"]), bool(plain["finished"])
+            cuts, look = [float(cut) for cut in plain["cuts"]], tensors.get("look")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -240,6 +261,7 @@ class StreamSession:
         self._slots, self._said, self._origin = slots, said, origin
         self._last = -math.inf if last is None else last
         self._waiting, self._emitted, self._finished = waiting, emitted, finished
+        self._cuts, self._look = cuts, look
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to one safetensors file."""
@@ -280,7 +302,20 @@ class StreamSession:
             "waiting": self._waiting,
             "emitted": self._emitted,
             "finished": self._finished,
+            "cuts": self._cuts,
         }
+
+    def _watch(self, tokens: Tensor, time: float) -> None:
+        """Note a cut between the latest frame and this one, half-way, where they have little in common."""
+        look = F.normalize(tokens.detach().float().mean(dim=0), dim=0)
+        if self._look is not None and float(self._look @ look.to(self._look)) < self.options.cut_below:
+            self._cuts.append((self._last + time) / 2)
+        self._look = look
+
+    def _snapped(self, seconds: float) -> float:
+        """The nearest cut if it is near enough, else the time itself."""
+        nearest = min(self._cuts, key=lambda cut: abs(cut - seconds), default=seconds)
+        return nearest if self.options.snap is not None and abs(nearest - seconds) <= self.options.snap else seconds
 
     def _epoch(self, position: float) -> tuple[int, float]:
         """Return the number of the current half-horizon and its length in frames."""
@@ -298,6 +333,7 @@ class StreamSession:
         slot = self._slots[max(epoch - 1, 0) % 2]  # the older one
         begun = self._origin + slot.epoch * half / self.rate  # seconds at which the memory begins
         self._said = [event for event in self._said if event.end >= begun][-_REMEMBERED:]
+        self._cuts = [cut for cut in self._cuts if cut >= begun][-_REMEMBERED:]
         axis, seen = self.system.axis, (position - slot.epoch * half + 1) / self.rate
         span, last_bin = seen, None
         if axis.span == "window":
@@ -327,6 +363,8 @@ class StreamSession:
         for found in vocab.parse(text.tokens, reversed_spans=reversed_spans, untimed=options.untimed):
             start, end = bins_to_seconds(found.start, found.end, span, axis.n_bins, axis.decoding)
             start, end = (max(min(begun + t, now), min(begun, now)) for t in (start, end))
+            if options.snap is not None and (moved := (self._snapped(start), self._snapped(end)))[0] < moved[1]:
+                start, end = moved
             said = vocab.decode(found.words, capitalize=options.capitalize)
             score = math.exp(sum(text.logprobs[k] for k in found.positions) / len(found.positions))
             if not said or score < options.least_score or self._is_duplicate(said, start, end):

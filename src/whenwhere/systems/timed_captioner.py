@@ -226,6 +226,8 @@ class TimedCaptioner(nn.Module, ABC):
             constraints.append(TimeGrammar(vocab, last_bin))
         if options.no_repeat_ngram:
             constraints.append(NoRepeatNgram(options.no_repeat_ngram, len(vocab), vocab.words))
+        if options.speak is not None and not self._is_silent(self.stepper(state, prefix, ended), options.speak):
+            constraints.append(self._not_at_once)
         texts = beam_search(
             self.stepper(state, prefix, ended),
             bos=vocab.bos,
@@ -236,6 +238,18 @@ class TimedCaptioner(nn.Module, ABC):
             constraints=constraints,
         )
         return texts[0][0]
+
+    def _is_silent(self, stepper: Stepper, threshold: float) -> bool:
+        """Whether the model finds it at least this likely that there is nothing to say."""
+        first = stepper.step(torch.full((stepper.batch, 1), self.vocab.bos))
+        return float(first[0, 0, self.vocab.eos].exp()) >= threshold
+
+    def _not_at_once(self, texts: Tensor) -> Tensor:
+        """A constraint for the search: the text does not end where it begins."""
+        allowed = torch.ones(*texts.shape[:2], len(self.vocab), dtype=torch.bool)
+        if texts.shape[2] == 1:
+            allowed[..., self.vocab.eos] = False
+        return allowed
 
     def session(
         self, rate: float, options: StreamOptions | None = None, *, duration: float | None = None
