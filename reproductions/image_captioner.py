@@ -1,6 +1,7 @@
 """How good is the default image captioner? Against the nearest caption and a constant one, in one run.
 
-Command: ``python reproductions/image_captioner.py --shared DIR`` (default: ``$WHENWHERE_SHARED``, else ``../shared/data``).
+Command: ``python reproductions/image_captioner.py --shared DIR`` (default: ``data`` in
+``$WHENWHERE_SHARED``, else in ``../shared``).
 Cost: about five minutes on two cores, most of it embedding 24,000 captions for the nearest-caption baseline.
 
 The 90 validation images took no part in training, and neither did any of their captions. The 50 images of the other
@@ -34,7 +35,8 @@ OUT = Path(__file__).parent / "results" / "image_captioner.json"
 
 def score(candidates: list[str], references: list[list[str]]) -> float:
     """Corpus CIDEr over PTB tokens."""
-    return cider([tokenize(text) for text in candidates], [[tokenize(text) for text in group] for group in references]).corpus
+    wanted = [[tokenize(text) for text in group] for group in references]
+    return cider([tokenize(text) for text in candidates], wanted).corpus
 
 
 def bootstrap(candidates: list[str], references: list[list[str]], rounds: int = 1000) -> tuple[float, float]:
@@ -45,8 +47,9 @@ def bootstrap(candidates: list[str], references: list[list[str]], rounds: int = 
     return tuple(round(float(q), 3) for q in np.quantile(means, [0.025, 0.975]))  # type: ignore[return-value]
 
 
-def main(shared: Path = Path(os.environ.get("WHENWHERE_SHARED", "../shared/data"))) -> None:
+def main(shared: Path | None = None) -> None:
     """Run all arms and write the results."""
+    shared = shared or Path(os.environ.get("WHENWHERE_SHARED", "../shared")) / "data"
     captioner = load("caption")
     space = captioner.space
     groups = caption_texts(shared)
@@ -59,7 +62,11 @@ def main(shared: Path = Path(os.environ.get("WHENWHERE_SHARED", "../shared/data"
         places = space.embed_images([read_image(path) for path in data.paths])
         said = [caption.text for caption in captioner.caption_places(places)]
         nearest = [bank[i] for i in (places @ bank_places.T).argmax(1).tolist()]
-        arms = {"default captioner": said, "nearest training caption": nearest, "most common caption": [constant] * len(said)}
+        arms = {
+            "default captioner": said,
+            "nearest training caption": nearest,
+            "most common caption": [constant] * len(said),
+        }
         texts = [text for group in data.captions for text in group]
         owner = [i for i, group in enumerate(data.captions) for _ in group]
         similarity = (space.embed_texts(texts) @ places.T).numpy()

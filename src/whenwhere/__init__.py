@@ -27,9 +27,17 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from whenwhere.api import caption, describe, embed, load
-    from whenwhere.errors import WhenwhereError
-    from whenwhere.results import Event, LabelMap, Region, Timeline, Track, Word
+    from whenwhere.api import caption as caption
+    from whenwhere.api import describe as describe
+    from whenwhere.api import embed as embed
+    from whenwhere.api import load as load
+    from whenwhere.errors import WhenwhereError as WhenwhereError
+    from whenwhere.results import Event as Event
+    from whenwhere.results import LabelMap as LabelMap
+    from whenwhere.results import Region as Region
+    from whenwhere.results import Timeline as Timeline
+    from whenwhere.results import Track as Track
+    from whenwhere.results import Word as Word
 
 
 def __getattr__(name: str) -> Any:

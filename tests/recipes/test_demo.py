@@ -97,10 +97,10 @@ def test_a_pan_moves_from_window_to_window():
 
 
 def test_photographs_that_are_not_there_name_the_remedy(monkeypatch):
-    with pytest.raises(MissingDependency, match=r"without nothing\.png.*whenwhere\[demo\]"):
+    with pytest.raises(MissingDependency, match=r"no nothing\.png.*whenwhere\[demo\]"):
         demo_video._photograph("nothing.png")
     monkeypatch.setattr(demo_video.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependency, match="scikit-image is not installed"):
+    with pytest.raises(MissingDependency, match="neither scikit-image"):
         demo_video._photograph("chelsea.png")
 
 

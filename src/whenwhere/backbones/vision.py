@@ -334,7 +334,7 @@ def _transformers_folder(folder: Path, config: dict[str, Any]) -> Backbone:
     import transformers
 
     kind = config.get("model_type")
-    classes = {
+    classes: dict[str, Any] = {
         "clip": transformers.CLIPVisionModel,
         "clip_vision_model": transformers.CLIPVisionModel,
         "siglip": transformers.SiglipVisionModel,

@@ -65,7 +65,7 @@ def image_mean(backbone: Backbone, paths: list[Path], sizes: Sequence[int]) -> T
 
 def classifier_rows(backbone: Backbone) -> Tensor:
     """Rows of the backbone's ImageNet classifier, (1000, width)."""
-    return backbone.model.get_classifier().weight.detach()  # type: ignore[union-attr]
+    return backbone.model.get_classifier().weight.detach()  # type: ignore[union-attr, operator]
 
 
 def fit(shared: Path, config: BridgeConfig | None = None, text_features: Tensor | None = None) -> Bridge:

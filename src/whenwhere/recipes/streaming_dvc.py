@@ -21,7 +21,6 @@ from torch import Tensor
 
 from whenwhere.backbones.space import SharedSpace, shared_space
 from whenwhere.layers.memory import MemoryConfig
-from whenwhere.layers.text_bank import TextBank
 from whenwhere.layers.time_features import TimeFeatures
 from whenwhere.recipes import image_captioner
 from whenwhere.recipes.coco_mini import caption_texts

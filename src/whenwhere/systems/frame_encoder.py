@@ -50,6 +50,7 @@ class FrameEncoder(nn.Module):
 
     schema = "whenwhere.frame_encoder/1"
     tokens_per_frame = 1
+    bank_features: Tensor
 
     def __init__(
         self, config: FrameEncoderConfig, space: SharedSpace | None = None, features: Tensor | None = None

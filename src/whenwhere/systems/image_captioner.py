@@ -129,6 +129,8 @@ class ImageCaptioner(nn.Module):
     """
 
     schema = "whenwhere.image_captioner/1"
+    bank_features: Tensor
+    idf: Tensor
 
     def __init__(
         self,
@@ -222,19 +224,26 @@ class ImageCaptioner(nn.Module):
     def candidates(self, place: Tensor, options: CaptionOptions) -> list[Hypothesis]:
         """Texts among which a caption is chosen: the best beam first, then the drawn ones."""
         context = self.decoder.encode(self.bank.describe(place, self.config.bank))
-        ends = {"bos": self.vocab.bos, "eos": self.vocab.eos, "max_length": options.max_length}
         found = beam_search(
-            self.decoder.stepper(context), beam=options.beam, alpha=options.alpha, n_best=options.beam, **ends
+            self.decoder.stepper(context),
+            bos=self.vocab.bos,
+            eos=self.vocab.eos,
+            beam=options.beam,
+            max_length=options.max_length,
+            alpha=options.alpha,
+            n_best=options.beam,
         )[0]
         if options.samples:
             generator = torch.Generator().manual_seed(options.seed)
             found += sample(
                 self.decoder.stepper(context),
+                bos=self.vocab.bos,
+                eos=self.vocab.eos,
                 count=options.samples,
+                max_length=options.max_length,
                 top_p=options.top_p,
                 temperature=options.temperature,
                 generator=generator,
-                **ends,
             )[0]
         return found
 

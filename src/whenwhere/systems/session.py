@@ -42,9 +42,9 @@ class StreamOptions:
         prefix_tokens: longest prefix; whole captions are dropped, oldest first.
         caption_tokens: longest single caption in prefix and target.
         grammar: allow well-formed timed captions only.
-        speak: say something wherever the model finds silence less likely than this. Beam search alone prefers silence, one
-            token, to any caption, a dozen, however sure the model is that there is something to say. ``None`` leaves it
-            to the search.
+        speak: say something wherever the model finds silence less likely than this. Beam search alone prefers silence,
+            one token, to any caption, a dozen, however sure the model is that there is something to say. ``None``
+            leaves it to the search.
         no_repeat_ngram: forbid this many words in a row to come twice in one text; 0 allows all.
         reversed_spans: what to do with an event that ends before it starts; without ``grammar`` only.
         untimed: what to do with words without a span; without ``grammar`` only.
