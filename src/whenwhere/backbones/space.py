@@ -173,6 +173,12 @@ class Bridge(SharedSpace):
         image_backbone, text_encoder: loaded on first use when not given.
     """
 
+    text_map: Tensor
+    image_map: Tensor
+    text_mean: Tensor
+    image_mean: Tensor
+    class_texts: Tensor
+
     def __init__(
         self,
         config: BridgeConfig,

@@ -107,7 +107,7 @@ def text_encoder(name: str | Path = _MINILM) -> TextEncoder:
 def _encoder_from(folder: Path, name: str, pooling: str | None) -> TextEncoder:
     import transformers
 
-    kinds = {
+    kinds: dict[str, tuple[Any, str]] = {
         "clip": (transformers.CLIPTextModelWithProjection, "projected"),
         "clip_text_model": (transformers.CLIPTextModelWithProjection, "projected"),
         "siglip": (transformers.SiglipTextModel, "projected"),

@@ -318,7 +318,7 @@ def _from_folder(folder: Path, size: int | None) -> Backbone:
         if not timm.is_model(config["architecture"]):
             raise WeightsError(f"{folder}: timm has no architecture {config['architecture']!r}", "a timm model name")
         extra = dict(config.get("model_args") or {})
-        model = timm.create_model(
+        model: Any = timm.create_model(
             config["architecture"], pretrained=False, num_classes=config.get("num_classes", 0), **extra
         )
         for key in ("mean", "std", "input_size"):

@@ -119,16 +119,13 @@ def build_memory(config: MemoryConfig, *, gradient: bool = False) -> Memory:
 
 def _shifted_means(start: Tensor, points: Tensor, assignment: Tensor, share: Tensor) -> Tensor:
     """Return ``start_k + sum of share_i * (x_i - start_k)`` over the members i of each cluster k, shape (B, K, D)."""
-    index = assignment.unsqueeze(-1).expand(-1, -1, points.shape[-1])
-    offsets = (points - start.gather(1, index)) * share.unsqueeze(-1).to(points.dtype)  # (B, N, D)
-    return start + _cluster_sums(offsets, assignment, start.shape[1])
-
-
-def _cluster_sums(values: Tensor, assignment: Tensor, size: int) -> Tensor:
-    """Sum (B, N, D) values into (B, size, D) by assignment (B, N), in an order that does not change between runs."""
-    batch, _, width = values.shape
-    if values.device.type != "cpu":  # index_add_ uses atomics there: not repeatable to the bit
-        return torch.bmm(F.one_hot(assignment, size).to(values.dtype).transpose(1, 2), values)
-    rows = assignment + size * torch.arange(batch).unsqueeze(1)
-    sums = torch.zeros(batch * size, width, dtype=values.dtype)
-    return sums.index_add_(0, rows.flatten(), values.flatten(0, 1)).view(batch, size, width)
+    batch, size, width = start.shape
+    rows = (assignment + size * torch.arange(batch, device=start.device).unsqueeze(1)).flatten()  # (B * N,)
+    offsets = points.flatten(0, 1) - start.flatten(0, 1).index_select(0, rows)
+    offsets = offsets * share.flatten().unsqueeze(-1).to(points.dtype)  # (B * N, D)
+    if start.device.type == "cpu":
+        sums = torch.zeros(batch * size, width, dtype=start.dtype).index_add(0, rows, offsets).view_as(start)
+    else:  # index_add uses atomics there, whose order changes the last bits from run to run
+        member = F.one_hot(assignment, size).to(offsets.dtype)  # (B, N, K)
+        sums = torch.bmm(member.transpose(1, 2), offsets.view_as(points))
+    return start + sums
