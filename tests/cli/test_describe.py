@@ -55,6 +55,13 @@ def clip(original, tmp_path, monkeypatch) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory) -> bytes:
+    """A video whose pictures change often: FFmpeg wants to see some kilobytes before it says what a pipe holds."""
+    path = scenes(tmp_path_factory.mktemp("video") / "recording.mkv", 8.0, size=(160, 96), each=0.3)
+    return path.read_bytes()
+
+
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -184,7 +191,9 @@ class Live:
         until = time.monotonic() + PATIENCE
         while not self.lines and time.monotonic() < until and self.process.poll() is None:
             time.sleep(0.05)
-        assert self.lines, self.process.stderr.read().decode() if self.process.poll() is not None else "nothing came"
+        if not self.lines:
+            self.process.kill()
+            pytest.fail(f"nothing came; {self.process.stderr.read().decode()}")
 
     def end(self) -> tuple[int, str]:
         errors = self.process.stderr.read().decode()
@@ -193,32 +202,30 @@ class Live:
         return code, errors
 
 
-def test_events_leave_while_the_pipe_is_still_open(clip, model):
-    data = clip.read_bytes()
-    live = Live(["--jsonl", *model], clip.parent)
-    live.give(data[: len(data) * 3 // 4])
+def test_events_leave_while_the_pipe_is_still_open(recording, model, tmp_path):
+    live = Live(["--jsonl", *model], tmp_path)
+    live.give(recording[: len(recording) * 3 // 4])
     live.wait_for_a_line()
     first = json.loads(live.lines[0])
     assert first["path"] == "-" and first["emitted_at"] < 7.0
-    live.give(data[len(data) * 3 // 4 :])
+    live.give(recording[len(recording) * 3 // 4 :])
     live.process.stdin.close()
     assert live.end() == (0, "")
     assert json.loads(live.lines[-1])["emitted_at"] == pytest.approx(8.0)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals work otherwise there")
-def test_ctrl_c_keeps_what_is_known(clip, model):
-    data = clip.read_bytes()
-    live = Live(model, clip.parent)
-    live.give(data[: len(data) * 3 // 4])
+def test_ctrl_c_keeps_what_is_known(recording, model, tmp_path):
+    live = Live(model, tmp_path)
+    live.give(recording[: len(recording) * 3 // 4])
     live.wait_for_a_line()
     live.process.send_signal(signal.SIGINT)
     code, errors = live.end()
     assert code == 130
     assert errors.splitlines() == ["whenwhere: what was known by then is in stdin.whenwhere", "whenwhere: interrupted"]
-    timeline = Timeline.load(clip.parent / "stdin.whenwhere" / "timeline.json")
+    timeline = Timeline.load(tmp_path / "stdin.whenwhere" / "timeline.json")
     assert timeline.events and timeline.settings["partial"].startswith("interrupted at ")
-    assert names(clip.parent / "stdin.whenwhere") == FILES
+    assert names(tmp_path / "stdin.whenwhere") == FILES
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")

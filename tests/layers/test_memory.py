@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whenwhere.errors import InputError
+from whenwhere.layers import memory as memory_module
 from whenwhere.layers.memory import (
     MemoryConfig,
     MemoryState,
@@ -165,6 +166,15 @@ def test_matmul_form_equals_broadcast_form():
     slow, counts = benchmark.broadcast_kmeans(points.double(), weights, points[:, :12].double(), 3)
     torch.testing.assert_close(centres.double(), slow, atol=2e-5, rtol=0)
     assert counts.sum(dim=1).tolist() == weights.sum(dim=1).tolist()
+
+
+def test_both_ways_to_sum_by_cluster_agree():
+    values, assignment = random_frames(14)[:, 0], torch.tensor([[0, 2, 2], [1, 1, 1]])
+    by_index = memory_module._sums_by_index(values, assignment, 4)
+    by_product = memory_module._sums_by_product(values, assignment, 4)
+    torch.testing.assert_close(by_index, by_product)
+    torch.testing.assert_close(by_index[0, 2], values[0, 1] + values[0, 2])
+    assert not by_index[:, 3].any()
 
 
 def test_an_emptied_cluster_keeps_its_place_with_count_zero():

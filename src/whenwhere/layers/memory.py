@@ -119,13 +119,23 @@ def build_memory(config: MemoryConfig, *, gradient: bool = False) -> Memory:
 
 def _shifted_means(start: Tensor, points: Tensor, assignment: Tensor, share: Tensor) -> Tensor:
     """Return ``start_k + sum of share_i * (x_i - start_k)`` over the members i of each cluster k, shape (B, K, D)."""
-    batch, size, width = start.shape
+    batch, size, _ = start.shape
     rows = (assignment + size * torch.arange(batch, device=start.device).unsqueeze(1)).flatten()  # (B * N,)
     offsets = points.flatten(0, 1) - start.flatten(0, 1).index_select(0, rows)
-    offsets = offsets * share.flatten().unsqueeze(-1).to(points.dtype)  # (B * N, D)
-    if start.device.type == "cpu":
-        sums = torch.zeros(batch * size, width, dtype=start.dtype).index_add(0, rows, offsets).view_as(start)
-    else:  # index_add uses atomics there, whose order changes the last bits from run to run
-        member = F.one_hot(assignment, size).to(offsets.dtype)  # (B, N, K)
-        sums = torch.bmm(member.transpose(1, 2), offsets.view_as(points))
-    return start + sums
+    offsets = (offsets * share.flatten().unsqueeze(-1).to(points.dtype)).view_as(points)
+    # Away from the CPU index_add uses atomics, whose order changes the last bits from run to run.
+    sums = _sums_by_index if start.device.type == "cpu" else _sums_by_product
+    return start + sums(offsets, assignment, size)
+
+
+def _sums_by_index(values: Tensor, assignment: Tensor, size: int) -> Tensor:
+    """Sum values (B, N, D) into (B, size, D) by assignment (B, N), row by row."""
+    batch, _, width = values.shape
+    rows = assignment + size * torch.arange(batch, device=values.device).unsqueeze(1)
+    sums = torch.zeros(batch * size, width, dtype=values.dtype, device=values.device)
+    return sums.index_add(0, rows.flatten(), values.flatten(0, 1)).view(batch, size, width)
+
+
+def _sums_by_product(values: Tensor, assignment: Tensor, size: int) -> Tensor:
+    """The same as one matrix product with the membership matrix."""
+    return torch.bmm(F.one_hot(assignment, size).to(values.dtype).transpose(1, 2), values)
