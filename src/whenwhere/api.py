@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, overload
 
 import numpy as np
 import torch
@@ -37,6 +37,12 @@ ModelT = TypeVar("ModelT", Describer, ImageCaptioner)
 _BATCH = 16  # images in memory at a time
 
 
+@overload
+def load(name_or_folder: Literal["describe"], *, device: Device = "auto") -> Describer: ...
+@overload
+def load(name_or_folder: Literal["caption"], *, device: Device = "auto") -> ImageCaptioner: ...
+@overload
+def load(name_or_folder: str | os.PathLike[str], *, device: Device = "auto") -> Describer | ImageCaptioner: ...
 def load(name_or_folder: str | os.PathLike[str], *, device: Device = "auto") -> Describer | ImageCaptioner:
     """Load a model.
 

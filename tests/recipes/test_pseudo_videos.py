@@ -20,7 +20,13 @@ GROUPS = [
     ["A bird sings.", "a bird on a zebra"],
     ['"Two cats."', "two cats on a mat"],
 ]
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"a the two cat cats dog bird sleeps runs sings on mat".split()]
+PIECES = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    *["a", "the", "two", "cat", "cats", "dog", "bird", "sleeps", "runs", "sings", "on", "mat"],
+]
 QUIET = {"scene_noise": (0.0, 0.0), "frame_noise": (0.0, 0.0)}
 
 

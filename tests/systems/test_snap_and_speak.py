@@ -43,6 +43,27 @@ def test_an_event_never_shrinks_to_nothing():
     assert (event.start, event.end) == (pytest.approx(4.3, abs=0.1), pytest.approx(4.7, abs=0.1))
 
 
+def test_a_shot_that_ended_untold_is_asked_for():
+    """With the shot told, a second text of the same point is not asked for."""
+    asked = []
+
+    class Asked(Scribe):
+        def generate(self, state, prefix, options, **rest):
+            asked.append(options.speak)
+            return super().generate(state, prefix, options, **rest)
+
+    session = StreamSession(Asked([[(5, 42, [CAT])], []]), 1.0, StreamOptions(interval=10, snap=1.5, speak=0.3))
+    (event,) = two_shots(session)
+    assert (event.end, asked) == (4.5, [1.0])  # told up to the cut: nothing is left that must be said
+    asked.clear()
+    quiet = StreamSession(Asked([[], []]), 1.0, StreamOptions(interval=10, snap=1.5, speak=0.3))
+    assert two_shots(quiet) == [] and asked == [1.0]
+    asked.clear()
+    plain = StreamSession(Asked([[(5, 42, [CAT])]]), 1.0, StreamOptions(interval=10, speak=0.3))
+    two_shots(plain)
+    assert asked == [0.3]
+
+
 def test_alike_frames_make_no_cut():
     session = session_of([[(5, 42, [CAT])]], snap=2.0)
     (event,) = [e for t in range(10) for e in session.push(LEFT + 0.1 * t * RIGHT / 10, float(t))]

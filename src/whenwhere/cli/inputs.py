@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,9 @@ def gather(
     seen: set[Path] = set()
     for arg in args:
         try:
-            sources = expand([arg], allow_urls=allow_urls, sequences=kind == "video")
+            sources = expand(
+                [_standard_input() if arg == "-" else arg], allow_urls=allow_urls, sequences=kind == "video"
+            )
             if kind == "image":  # a pattern of numbered images means each of them
                 sources = [part for source in sources for part in _parts(source)]
             if len(sources) > 1 or Path(arg).is_dir():
@@ -58,6 +61,14 @@ def gather(
             if path is not None:
                 seen.add(path)
     return found
+
+
+def _standard_input() -> Source:
+    """Standard input without Python's own buffer: a thread that waits in that one cannot be left behind on Ctrl-C."""
+    from whenwhere.media import Source
+
+    handle = open(os.dup(sys.stdin.fileno()), "rb", buffering=0)  # noqa: SIM115
+    return Source("file" if handle.seekable() else "stream", "-", handle=handle)
 
 
 def complain(error: Exception) -> None:

@@ -96,7 +96,7 @@ def model_config(recipe: Recipe, encoder: FrameEncoder, captioner: ImageCaptione
             prefix_tokens=128,
             caption_tokens=24,
             grammar=True,
-            speak=0.4,
+            speak=0.3,
             untimed="drop",
             duplicate_tiou=0.5,
             no_repeat_ngram=4,

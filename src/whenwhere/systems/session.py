@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,6 +26,7 @@ from whenwhere.systems.training_rows import prefix_ids
 
 _SCHEMA = "whenwhere.stream/1"
 _REMEMBERED = 256  # emitted events kept for the prefix and the duplicate guard where no horizon bounds them
+_TURNS = 4  # texts at one decoding point, where several shots ended since the last
 _TOLERANCE = 0.05  # frames; a time stamp rounded to milliseconds that falls just before a boundary counts as on it
 
 
@@ -53,7 +54,8 @@ class StreamOptions:
         least_score: do not emit events whose score, the geometric mean probability of its tokens, is below this.
         capitalize: begin texts with a capital.
         snap: seconds by which a start or an end may move to the nearest cut, a place where two frames that follow each
-            other have little in common; ``None`` leaves times as the model gives them.
+            other have little in common; ``None`` leaves times as the model gives them. Together with ``speak`` it also
+            makes sure that a shot which ended, and was longer than half of this, is told.
         cut_below: two frames are parted by a cut when the cosine of their mean tokens is below this.
 
     Raises:
@@ -339,9 +341,26 @@ class StreamSession:
         if axis.span == "window":
             span = axis.frames / self.rate
             last_bin = seconds_to_bin(seen, span, axis.n_bins)
-        prefix = prefix_ids(self._prefix(begun, span), self.system.vocab, self.options.prefix_tokens)
-        text = self.system.generate(slot.memory, prefix, self.options, last_bin=last_bin, ended=ended)
-        return self._emit(text, begun, span)
+        events: list[Event] = []
+        for _ in range(_TURNS):
+            untold = self._untold(begun)
+            if events and not untold:
+                break
+            options = replace(self.options, speak=1.0) if untold else self.options
+            prefix = prefix_ids(self._prefix(begun, span), self.system.vocab, self.options.prefix_tokens)
+            text = self.system.generate(slot.memory, prefix, options, last_bin=last_bin, ended=ended)
+            new = self._emit(text, begun, span)
+            if not new:
+                break
+            events += new
+        return sorted(events, key=lambda event: (event.start, event.end))
+
+    def _untold(self, begun: float) -> bool:
+        """Whether a shot has ended of which nothing was said: then silence is no answer."""
+        if self.options.snap is None or self.options.speak is None:
+            return False
+        told = max((event.end for event in self._said), default=begun)
+        return any(cut > told + self.options.snap / 2 for cut in self._cuts)
 
     def _prefix(self, begun: float, span: float) -> list[list[int]]:
         form, axis, vocab = self.system.prefix_form, self.system.axis, self.system.vocab
