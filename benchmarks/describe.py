@@ -36,6 +36,14 @@ def looped(clip: Path, minutes: float) -> Iterator[np.ndarray]:
     return islice((frame for _ in range(count) for frame in frames), count)
 
 
+def peak_kib() -> int:
+    """Most resident memory this process ever had; getrusage alone may hand on that of the process that started it."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return int(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def child(path: Path, rate: float) -> None:
     """Describe a file and print what it took."""
     import torch
@@ -61,7 +69,7 @@ def child(path: Path, rate: float) -> None:
         "times_real_time": round(stats.position / wall, 2),
         "ms_per_frame_by_quarter": quarters,
         "share": {part: round(getattr(stats, part) / wall, 3) for part in ("decode", "encoder", "memory", "decoder")},
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_rss_mb": round(peak_kib() / 1024, 1),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }

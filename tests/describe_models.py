@@ -102,6 +102,7 @@ def random_describer(seed: int = 0, space: Bridge | Path | None = None, *, frame
     captioner = StreamingDVC(config, Vocab.wordpiece(PIECES, n_bins=2 * frames))
     for parameter in captioner.decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.6)  # far from uniform, so that frames change what is said
+    captioner.decoder.output_bias.data[captioner.vocab.eos] -= 4.0  # slow to fall silent
     return Describer(encoder, captioner, "random")
 
 

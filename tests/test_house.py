@@ -228,7 +228,8 @@ def undocumented(tree: ast.Module) -> Iterator[tuple[int, str]]:
         yield 1, "the module"
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            public = not node.name.startswith("_")
+            overload = any(ast.unparse(mark).endswith("overload") for mark in node.decorator_list)
+            public = not node.name.startswith("_") and not overload  # the implementation speaks for its overloads
             if public and not ast.get_docstring(node):
                 yield node.lineno, node.name
 

@@ -102,6 +102,8 @@ def test_everybody_in_the_credits_is_in_the_readme():
         "NASA",
         "Brooklyn Museum",
         "Middlebury",
+        "vultilion",
+        "danielbuechele",
     ):
         assert name in said and any(name in scene.credit for scene in SCENES), name
     assert "Blender Foundation, CC BY 3.0" in said and "COCO" in said and "CC BY 4.0" in said

@@ -38,7 +38,7 @@ def small(tmp_path, monkeypatch):
     numbered_clip(folder / "bikes.mp4", 10.0)
     numbered_clip(folder / "bigbuckbunny.mp4", 5.28)
     monkeypatch.setattr(demo_video, "clips", lambda: folder)
-    chosen = (SCENES[0], SCENES[2], SCENES[3], SCENES[5])
+    chosen = (SCENES[0], SCENES[2], SCENES[3], SCENES[6])
     monkeypatch.setattr(demo_video, "SCENES", tuple(replace(scene, seconds=2.0) for scene in chosen))
     return demo_video.SCENES
 
