@@ -210,7 +210,8 @@ def test_events_leave_while_the_pipe_is_still_open(recording, model, tmp_path, c
     assert first["path"] == "-" and first["emitted_at"] < 7.0
     live.give(recording[len(recording) * 3 // 4 :])
     live.process.stdin.close()
-    assert live.end() == (0, "")
+    code, said = live.end()
+    assert code == 0 and " in 8.0 s of video" in said and said.splitlines()[-1].startswith("report: ")
     (tmp_path / "recording.mkv").write_bytes(recording)
     assert main(["describe", str(tmp_path / "recording.mkv"), "--jsonl", *model]) == 0
     from_file = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
