@@ -220,7 +220,7 @@ class Bridge(SharedSpace):
         features, logits = torch.zeros(()), torch.zeros(())
         classifier = backbone.model.get_classifier()  # type: ignore[union-attr, operator]
         for size in self.config.sizes:
-            maps = backbone.tokens(backbone.preprocess(images, size))  # (n, h*w, D)
+            maps = backbone.tokens(backbone.preprocess(images, size).to(self.image_map.device))  # (n, h*w, D)
             side = math.isqrt(maps.shape[1])
             grid = maps.transpose(1, 2).unflatten(2, (side, side))  # (n, D, h, w)
             pooled = grid.mean((2, 3))[:, None]  # (n, 1, D)
@@ -294,7 +294,7 @@ class PairedSpace(SharedSpace):
     @torch.no_grad()
     def frame_tokens(self, images: Sequence[np.ndarray], parts: int = 0) -> Tensor:
         backbone = self.image_backbone
-        pixels = backbone.preprocess(images)
+        pixels = backbone.preprocess(images).to(next(self.parameters()).device)
         tokens = [self.projection(backbone.pooled(pixels))[:, None]]  # (n, 1, dim)
         if parts:
             if self.kind != "clip":
