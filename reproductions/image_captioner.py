@@ -5,9 +5,9 @@ Command: ``python reproductions/image_captioner.py --shared DIR`` (default: ``da
 Cost: about five minutes on two cores, most of it embedding 24,000 captions for the nearest-caption baseline.
 
 The 90 validation images took no part in training, and neither did any of their captions. The 50 images of the other
-split took no part either, except for the mean of their features (not their captions); decoding options and the
-bridge's few numbers (ridge, sizes, weight of its halves) were chosen with both splits in view, so the 50 + 90 images are
-a development set for those.
+split took no part either, except for the mean of their features (not their captions). Decoding options and the bridge's
+few numbers (ridge, sizes, weight of its halves) were chosen with both splits in view, so the 50 + 90 images are a
+development set for those.
 """
 
 from __future__ import annotations
