@@ -2,7 +2,7 @@
 
 Command: ``python -m whenwhere.recipes.bridge --shared DIR --out src/whenwhere/weights/bridge``
 Cost: about four minutes on two cores, most of it embedding 24,000 captions for their mean.
-Score: see ``reproductions/results/bridge.json``.
+Score: see ``reproductions/results/image_captioner.json``, fields ``recall_*``.
 
 What is fitted: a ridge map from sentence embeddings of the 1,000 ImageNet classes (every synonym in "a photo of a
 NAME.", and two sentences with the WordNet definition, both from timm's tables) to the classifier's rows. No image and

@@ -2,7 +2,7 @@
 
 Command: ``python -m whenwhere.recipes.streaming_dvc --shared DIR --work DIR``
 Cost: about 45 minutes on two cores, after the image captioner, whose decoder it starts from.
-Score: see ``reproductions/results/streaming_dvc.json``.
+Score: ``make demo`` prints it; dense-captioning scores are not measured yet.
 
 Departures from the paper, each for a model that is small, live and has never seen an image: frame tokens carry time,
 time bins are a fixed half second, the prefix shows times, silence and the end of the video are learned,
