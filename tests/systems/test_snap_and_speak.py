@@ -30,9 +30,10 @@ def test_times_move_to_a_near_cut_and_only_there():
     script = [[(5, 42, [CAT]), (58, 95, [DOG])]]
     first, second = two_shots(session_of([*script], snap=1.5))
     assert first.end == second.start == 4.5
-    assert first.start == pytest.approx(0.5, abs=0.1) and second.end == pytest.approx(9.5, abs=0.1)
-    plain_first, _ = two_shots(session_of([*script]))
+    assert first.start == 0.0 and second.end == pytest.approx(9.5, abs=0.1)  # the first frame is a cut too
+    plain_first, plain_second = two_shots(session_of([*script]))
     assert plain_first.end == pytest.approx(4.2, abs=0.1)
+    assert plain_first.start == pytest.approx(0.5, abs=0.1) and plain_second.end == pytest.approx(9.5, abs=0.1)
     narrow, _ = two_shots(session_of([*script], snap=0.1))
     assert narrow.end == plain_first.end
 
@@ -41,6 +42,13 @@ def test_an_event_never_shrinks_to_nothing():
     (event,) = two_shots(session_of([[(43, 47, [CAT])]], snap=2.0))  # both ends lie near the same cut
     assert event.start < event.end
     assert (event.start, event.end) == (pytest.approx(4.3, abs=0.1), pytest.approx(4.7, abs=0.1))
+
+
+def test_the_first_and_the_last_shot_reach_to_the_ends_of_the_stream():
+    scribe = Scribe([[], [(5, 42, [CAT]), (58, 95, [DOG])]])
+    scribe.marks_end = True
+    first, second = two_shots(StreamSession(scribe, 1.0, StreamOptions(interval=10, snap=1.5)))
+    assert (first.start, second.end) == (0.0, 10.0)
 
 
 def test_a_shot_that_ended_untold_is_asked_for():

@@ -44,7 +44,7 @@ class SharedSpace(nn.Module):
     name: str
     dim: int
 
-    def embed_images(self, images: Sequence[np.ndarray], batch: int = 16) -> Tensor:
+    def embed_images(self, images: Sequence[np.ndarray], batch: int = 4) -> Tensor:
         """Places of images.
 
         Args:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from whenwhere.backbones import weights
+from whenwhere.backbones.folding import for_inference
 from whenwhere.errors import InputError, WeightsError
 
 _LITE2 = "efficientnet-lite2"
@@ -286,7 +287,7 @@ def _lite2(size: int | None) -> Backbone:
     folder = weights.fetch(_LITE2)
     model = timm.create_model("tf_efficientnet_lite2", pretrained=False)
     _fill(model, load_tensors(folder), folder)
-    backbone = TimmBackbone(model, _LITE2, size)
+    backbone = TimmBackbone(for_inference(model), _LITE2, size)
     backbone.mean, backbone.std = (127 / 255,) * 3, (128 / 255,) * 3  # these weights were trained on (x - 127) / 128
     return backbone
 

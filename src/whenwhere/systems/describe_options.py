@@ -20,7 +20,8 @@ class DescribeOptions:
         interval: seconds between decoding points, at which events become known; None takes the model's own.
         memory: K, tokens that the memory keeps; None takes the model's own.
         start, end: seconds of the part to describe; None for the end of the video.
-        group: frames that are encoded together; a group never reaches over a decoding point.
+        group: frames that are encoded together; a group never reaches over a decoding point. On a CPU more than one
+            takes much more memory and saves little time.
         longest_gap: seconds of video that may be lost between two frames; where more is lost, what was going on ends
             and the memory starts afresh, so that nothing is told across what was not seen.
 
@@ -33,7 +34,7 @@ class DescribeOptions:
     memory: int | None = None
     start: float = 0.0
     end: float | None = None
-    group: int = 4
+    group: int = 1
     longest_gap: float = 2.0
 
     def __post_init__(self) -> None:

@@ -308,9 +308,14 @@ class StreamSession:
         }
 
     def _watch(self, tokens: Tensor, time: float) -> None:
-        """Note a cut between the latest frame and this one, half-way, where they have little in common."""
+        """Note a cut between the latest frame and this one, half-way, where they have little in common.
+
+        The stream's first frame is one too.
+        """
         look = F.normalize(tokens.detach().float().mean(dim=0), dim=0)
-        if self._look is not None and float(self._look @ look.to(self._look)) < self.options.cut_below:
+        if self._look is None:
+            self._cuts.append(time)
+        elif float(self._look @ look.to(self._look)) < self.options.cut_below:
             self._cuts.append((self._last + time) / 2)
         self._look = look
 
@@ -333,6 +338,8 @@ class StreamSession:
         position = (self._last - self._origin) * self.rate
         epoch, half = self._epoch(position)
         slot = self._slots[max(epoch - 1, 0) % 2]  # the older one
+        if ended and self.options.snap is not None:
+            self._cuts.append(self.position)  # the last shot ends here
         begun = self._origin + slot.epoch * half / self.rate  # seconds at which the memory begins
         self._said = [event for event in self._said if event.end >= begun][-_REMEMBERED:]
         self._cuts = [cut for cut in self._cuts if cut >= begun][-_REMEMBERED:]
