@@ -53,7 +53,7 @@ class PseudoVideoConfig:
     event_seconds: tuple[float, float] = (7.0, 0.5)
     least_seconds: float = 1.0
     blank: float = 0.08
-    scene_noise: tuple[float, float] = (1.5, 5.0)
+    scene_noise: tuple[float, float] = (1.5, 5.5)
     frame_noise: tuple[float, float] = (0.1, 0.6)
 
     @property

@@ -79,7 +79,7 @@ class ImageCaptionerConfig:
     bank_width: int = 384
     bank: BankConfig = field(default_factory=BankConfig)
     words: int = 30522
-    noise: tuple[float, float] = (1.5, 5.0)
+    noise: tuple[float, float] = (1.5, 5.5)
     smoothing: float = 0.1
     decoder: TextDecoderConfig = field(default_factory=TextDecoderConfig)
     options: CaptionOptions = field(default_factory=CaptionOptions)
