@@ -120,6 +120,13 @@ def test_a_longer_interval_means_fewer_decoding_points(describer, video):
     assert describer.captioner.config.stream.interval == 4, "the model itself stays as it is"
 
 
+def test_an_interval_longer_than_the_memory_surely_reaches_back_is_refused(describer, video):
+    assert describer.captioner.config.stream.horizon == 32  # 16 s at two a second, of which half is always remembered
+    describer.stream(video, interval=8.0).close()
+    with pytest.raises(InputError, match=r"interval of 9 seconds .*expected at most 8 seconds"):
+        describer.stream(video, interval=9.0)
+
+
 def test_no_more_memory_than_asked_for(describer, video):
     run = describer.stream(video, memory=5)
     list(run)
@@ -146,10 +153,13 @@ def test_a_part_that_is_not_there_is_an_error(describer, video):
     [
         {"rate": 0.0},
         {"rate": float("nan")},
+        {"rate": 1e308, "interval": 10.0},
         {"interval": -1.0},
+        {"interval": 1e300},
         {"memory": 0},
         {"start": -1.0},
         {"start": 5.0, "end": 5.0},
+        {"end": float("inf")},
         {"group": 0},
     ],
 )
