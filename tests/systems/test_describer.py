@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import inspect
 import io
 import json
 import threading
@@ -18,6 +20,7 @@ from describe_models import random_describer, random_space, scenes
 from whenwhere.errors import InputError, MediaError, WeightsError
 from whenwhere.media import open_video, write_image
 from whenwhere.results import Event, Timeline
+from whenwhere.systems.describe_options import DescribeOptions
 from whenwhere.systems.describer import Describer
 from whenwhere.systems.frame_feed import FrameFeed
 
@@ -166,6 +169,12 @@ def test_a_part_that_is_not_there_is_an_error(describer, video):
 def test_options_out_of_range_stop_before_the_video_is_opened(wrong, describer):
     with pytest.raises(InputError, match="expected"):
         describer.stream("missing.mp4", **wrong)
+
+
+def test_the_defaults_of_a_stream_are_those_of_its_options():
+    offered = inspect.signature(Describer.stream).parameters
+    for option in dataclasses.fields(DescribeOptions):
+        assert option.name not in offered or offered[option.name].default == option.default, option.name
 
 
 def test_a_missing_video_fails_at_once(describer, tmp_path):
