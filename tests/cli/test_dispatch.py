@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -116,3 +117,24 @@ def test_a_reader_that_goes_away_ends_it_quietly():
     )
     os.close(writer)
     assert (run.returncode, run.stderr) == (141, b"")
+
+
+def test_a_closed_standard_input_is_one_line():
+    command = f"exec {sys.executable} -m whenwhere caption - <&-"
+    run = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert run.returncode == 2 and run.stderr.startswith("whenwhere: error: standard input is closed")
+    assert run.stderr.count("\n") == 1
+
+
+def test_a_closed_standard_output_is_no_crash():
+    run = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m whenwhere --version >&-"], stderr=subprocess.PIPE, text=True
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_what_the_terminal_cannot_show_is_escaped(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert exit_code(lambda: print("00:01 \u2013 \u89c6") or 0) == 0
+    assert written.getvalue() == b"00:01 \\u2013 \\u89c6\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import inspect
 import io
 import json
 import threading
@@ -18,6 +20,7 @@ from describe_models import random_describer, random_space, scenes
 from whenwhere.errors import InputError, MediaError, WeightsError
 from whenwhere.media import open_video, write_image
 from whenwhere.results import Event, Timeline
+from whenwhere.systems.describe_options import DescribeOptions
 from whenwhere.systems.describer import Describer
 from whenwhere.systems.frame_feed import FrameFeed
 
@@ -120,6 +123,13 @@ def test_a_longer_interval_means_fewer_decoding_points(describer, video):
     assert describer.captioner.config.stream.interval == 4, "the model itself stays as it is"
 
 
+def test_an_interval_longer_than_the_memory_surely_reaches_back_is_refused(describer, video):
+    assert describer.captioner.config.stream.horizon == 32  # 16 s at two a second, of which half is always remembered
+    describer.stream(video, interval=8.0).close()
+    with pytest.raises(InputError, match=r"interval of 9 seconds .*expected at most 8 seconds"):
+        describer.stream(video, interval=9.0)
+
+
 def test_no_more_memory_than_asked_for(describer, video):
     run = describer.stream(video, memory=5)
     list(run)
@@ -146,16 +156,25 @@ def test_a_part_that_is_not_there_is_an_error(describer, video):
     [
         {"rate": 0.0},
         {"rate": float("nan")},
+        {"rate": 1e308, "interval": 10.0},
         {"interval": -1.0},
+        {"interval": 1e300},
         {"memory": 0},
         {"start": -1.0},
         {"start": 5.0, "end": 5.0},
+        {"end": float("inf")},
         {"group": 0},
     ],
 )
 def test_options_out_of_range_stop_before_the_video_is_opened(wrong, describer):
     with pytest.raises(InputError, match="expected"):
         describer.stream("missing.mp4", **wrong)
+
+
+def test_the_defaults_of_a_stream_are_those_of_its_options():
+    offered = inspect.signature(Describer.stream).parameters
+    for option in dataclasses.fields(DescribeOptions):
+        assert option.name not in offered or offered[option.name].default == option.default, option.name
 
 
 def test_a_missing_video_fails_at_once(describer, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -26,8 +27,11 @@ def exit_code(run: Callable[[], int]) -> int:
         What ``run`` returned, or 2 (error), 130 (interrupted), 141 (nobody reads the output any more).
     """
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a caption or a file name must not stop at a terminal's encoding
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = run()
-        sys.stdout.flush()  # a pipe that broke shows here rather than while the interpreter shuts down
+        if sys.stdout is not None:  # closed by the caller (>&-)
+            sys.stdout.flush()  # a pipe that broke shows here rather than while the interpreter shuts down
         return code
     except WhenwhereError as error:
         return _complain(str(error))

@@ -67,6 +67,8 @@ def _standard_input() -> Source:
     """Standard input without Python's own buffer: a thread that waits in that one cannot be left behind on Ctrl-C."""
     from whenwhere.media import Source
 
+    if sys.stdin is None:
+        raise InputError("standard input is closed", "a file or a pipe on it", "give the path of a file instead of -")
     handle = open(os.dup(sys.stdin.fileno()), "rb", buffering=0)  # noqa: SIM115
     return Source("file" if handle.seekable() else "stream", "-", handle=handle)
 

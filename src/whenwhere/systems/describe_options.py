@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from whenwhere.errors import InputError
 
+_MOST_RATE = 1000.0  # frames a second
+_LONGEST_INTERVAL = 86_400.0  # seconds
+
 
 @dataclass(frozen=True)
 class DescribeOptions:
@@ -38,14 +41,17 @@ class DescribeOptions:
     longest_gap: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate < math.inf:
-            raise InputError(f"a rate of {self.rate:g} frames a second", "a number above zero")
-        if self.interval is not None and not 0 < self.interval < math.inf:
-            raise InputError(f"an interval of {self.interval:g} seconds", "seconds above zero")
+        if not 0 < self.rate <= _MOST_RATE:
+            raise InputError(f"a rate of {self.rate:g} frames a second", f"a number above zero, at most {_MOST_RATE:g}")
+        if self.interval is not None and not 0 < self.interval <= _LONGEST_INTERVAL:
+            expected = f"seconds above zero, at most {_LONGEST_INTERVAL:g}"
+            raise InputError(f"an interval of {self.interval:g} seconds", expected)
         if self.memory is not None and self.memory < 1:
             raise InputError(f"a memory of {self.memory} tokens", "1 token or more")
-        if not 0 <= self.start < math.inf or (self.end is not None and not self.end > self.start):
-            raise InputError(f"a part from {self.start:g} to {self.end} seconds", "0 <= start < end")
+        if not 0 <= self.start < math.inf or (self.end is not None and not self.start < self.end < math.inf):
+            raise InputError(
+                f"a part from {self.start:g} to {self.end} seconds", "0 <= start < end, and no end for all that follows"
+            )
         if self.group < 1 or not self.longest_gap >= 0:
             raise InputError(f"group {self.group}, longest gap {self.longest_gap:g} s", "at least 1 frame and 0 s")
 

@@ -70,7 +70,7 @@ class DescribeRun:
         self._encoder, self._captioner = encoder, captioner
         self._stream = captioner.config.stream
         if options.interval is not None:
-            self._stream = replace(self._stream, interval=max(1, round(options.interval * options.rate)))
+            self._stream = replace(self._stream, interval=_interval(options, self._stream.horizon))
         self._system = _Timed(captioner, self.stats)
         self._session = self._new_session()
         self._feed = FrameFeed(video, options.rate, options.start, options.end, size)
@@ -299,6 +299,18 @@ class DescribeRun:
         stats.peak_rss = max(stats.peak_rss, stats.rss)
         if self.on_progress is not None:
             self.on_progress(stats)
+
+
+def _interval(options: DescribeOptions, horizon: int | None) -> int:
+    """Return the frames between decoding points; a memory that slides must not forget frames that were never told."""
+    assert options.interval is not None
+    frames = max(1, round(options.interval * options.rate))
+    if horizon is not None and frames > horizon // 2:
+        raise InputError(
+            f"an interval of {options.interval:g} seconds at {options.rate:g} frames a second",
+            f"at most {horizon / 2 / options.rate:g} seconds, which the model's memory always reaches back",
+        )
+    return frames
 
 
 class _Timed:

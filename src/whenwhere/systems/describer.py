@@ -1,7 +1,7 @@
 """Describe a video: from a file, a pipe or numbered images to timed captions, live and in constant memory.
 
-Decoding runs ahead by a few frames in a thread of its own; frames are encoded in small groups, remembered by the
-streaming captioner one by one, and what it has to say at a decoding point is handed on at once.
+Decoding runs ahead by a few frames in a thread of its own; frames are encoded (one by one unless asked
+otherwise) and remembered by the streaming captioner, and what it has to say at a decoding point is handed on at once.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Describer:
         memory: int | None = None,
         start: float = 0.0,
         end: float | None = None,
-        group: int = 4,
+        group: int = 1,
         limits: Limits | None = None,
         allow_urls: bool = False,
         on_frame: Callable[[Frame], None] | None = None,
