@@ -14,7 +14,6 @@ from whenwhere.layers.memory import MemoryConfig
 from whenwhere.systems.session import StreamSession
 from whenwhere.systems.streaming_dvc import StreamingDVC
 
-LENGTHS = (64, 640, 6400)
 TOKENS, WIDTH, SIZE = 4, 64, 16  # a frame is 1 kB: 6.4 MB if all were kept
 
 
@@ -40,15 +39,17 @@ def tensor_bytes() -> int:
     return sum(storages.values())
 
 
-@pytest.mark.parametrize(("horizon", "memories"), [(None, 1), (64, 2)])
-def test_memory_is_flat_over_64_640_and_6400_frames(horizon, memories):
+@pytest.mark.parametrize(
+    ("horizon", "memories", "lengths"), [(None, 1, (64, 640, 6400)), (64, 2, (64, 640, 2560))], ids=["whole", "horizon"]
+)
+def test_memory_is_flat_in_the_number_of_frames(horizon, memories, lengths):
     model = captioner()
     frames = random_tokens(0, 64, TOKENS, WIDTH)
     session = stream(model, horizon)
     process, events = psutil.Process(), 0
     peaks, tensors, sizes = [], [], []
     peak = done = 0
-    for length in LENGTHS:
+    for length in lengths:
         for t in range(done, length):
             events += len(session.push(frames[t % 64] + t % 7, float(t)))
             if t % 32 == 0:
