@@ -276,3 +276,11 @@ def test_bad_frames_and_options_are_refused():
     for options in ({"interval": 0}, {"horizon": 3}, {"max_tokens": 1}):
         with pytest.raises(InputError):
             replace(StreamOptions(), **options)
+
+
+def test_a_memory_begins_at_its_half_horizon_and_not_a_frame_before():
+    scribe = Scribe()
+    feed(session(scribe, interval=8, horizon=64), range(160))
+    beginnings = [shown.positions[0] for shown in scribe.shown]
+    assert set(beginnings) == {0.0}
+    assert [len(shown.positions) for shown in scribe.shown[8:16]] == [40, 48, 56, 64, 40, 48, 56, 64]

@@ -329,7 +329,7 @@ class StreamSession:
         if self.options.horizon is None:
             return 0, 0.0
         half = self.options.horizon / 2
-        return math.floor(position / half + _TOLERANCE), half
+        return math.floor((position + _TOLERANCE) / half), half
 
     def _decode(self, ended: bool = False) -> list[Event]:
         """One decoding point: say what is new since the captions of the prefix."""

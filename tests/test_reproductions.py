@@ -1,0 +1,93 @@
+"""The scripts of ``reproductions``: they run, and the page says what their results say."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import a script, or a module beside it, by name."""
+    monkeypatch.syspath_prepend(str(ROOT / "reproductions"))
+    return importlib.import_module
+
+
+def test_a_toy_arm_is_trained_and_scored(script):
+    toy = script("_toy_captioner")
+    size = toy.Size(train=6, test=2, steps=3, batch=3, start_clips=6, start_steps=2)
+    start = toy.common_start(size, 0)
+    result = toy.run(toy.Arm(frames=16), size, 0, start)
+    assert set(result["scores"]) == {"1", "2", "8"}
+    assert all(math.isfinite(value) for row in result["scores"].values() for value in row.values())
+    assert math.isfinite(result["loss"]) and result["state_bytes"] == 24 * 36 * 4 + 24 * 8
+    model, loss = toy.train(toy.Arm(frames=16), size, 0, start)
+    assert round(loss, 4) == result["loss"] and not torch.equal(start["norm.weight"], model.decoder.norm.weight)
+
+
+@pytest.mark.parametrize(("kind", "points"), [("kmeans", 8), ("spatial_pool", 8), ("none", 1)])
+def test_memories_made_before_give_the_loss_of_the_real_captioner(script, kind, points):
+    toy, videos = script("_toy_captioner"), script("_toy_videos")
+    clips = videos.make_videos(3, 16, 0)
+    model = toy.build(toy.Arm(kind, 16, points=points), toy.Size(), 0)
+    model.prepare(clips.tokens)
+    batch = toy.NumberedVideos(clips).collate([(0, 5), (1, 6), (2, 7)])
+    real = toy.StreamingDVC(model.config, model.vocab)
+    real.load_state_dict(model.state_dict())
+    whole = toy.VideoBatch(clips.tokens, batch.events, batch.durations, batch.seeds)
+    torch.testing.assert_close(model.loss(batch)["loss"], real.loss(whole)["loss"])
+    assert len(model.rows(batch)) == (3 if points == 1 else 12)
+
+
+def test_toy_videos_have_one_structure_at_every_rate(script):
+    videos = script("_toy_videos")
+    few, many = videos.make_videos(2, 16, 3), videos.make_videos(2, 64, 3)
+    assert few.events == many.events and 4 <= len(few.events[0]) <= 5
+    assert few.tokens.shape == (2, 16, 6, 24) and many.tokens.shape == (2, 64, 6, 24)
+    words = few.events[0][0].text.split()
+    event = many.events[0][0]
+    middle = int((event.start + event.end) / 2 * 64 / videos.SECONDS)
+    clean = videos.make_videos(1, 64, 3, videos.VideoConfig(token_noise=0.0, event_noise=0.0)).tokens[0, middle]
+    vectors = videos.word_vectors()
+    found = clean @ torch.stack([vectors[word] for word in (words[1], words[6], words[4])]).T
+    shown = clean.unique(dim=0)
+    assert len(shown) == 3 and sorted((clean[:, None] == shown).all(-1).sum(0).tolist()) == [1, 2, 3]
+    assert found.shape == (6, 3)
+
+
+def test_the_page_says_what_the_results_say(script):
+    table = script("_claims_table")
+    record = json.loads(table.RESULTS.read_text(encoding="utf-8"))
+    page = table.PAGE.read_text(encoding="utf-8")
+    assert table.with_section(page, record) == page, "run python reproductions/_claims_table.py"
+    assert record["settings"] == script("streaming_claims").settings(script("_toy_captioner").Size())
+
+
+@pytest.mark.parametrize(
+    ("figures", "kind", "verdict"),
+    [
+        (((5, 6, 7), (4, 5, 6)), "more", "holds"),
+        (((5, 6, 9), (4, 7, 6)), "more", "mixed"),
+        (((5, 6, 6), (4, 7, 8)), "more", "does not hold"),
+        (((1, 1, 1), (2, 3, 4)), "less", "holds"),
+        (((100, 98, 101), (105, 104, 103)), "flat", "holds"),
+        (((80, 80, 80), (100, 100, 100)), "flat", "does not hold"),
+        (((120, 120, 120), (100, 100, 100)), "flat", "rises"),
+    ],
+)
+def test_a_claim_is_judged_seed_by_seed(script, figures, kind, verdict):
+    table = script("_claims_table")
+    runs = {
+        f"{arm}/{seed}": {"scores": {"1": {"CIDEr": float(value)}}}
+        for arm, row in zip(("a", "b"), figures)
+        for seed, value in enumerate(row)
+    }
+    claim = table.Claim("a is better", ("a", "1"), ("b", "1"), "-", kind=kind)
+    assert table.verdict({"runs": runs}, claim) == verdict
