@@ -263,6 +263,28 @@ def state_bytes(model: ToyCaptioner, tokens: Tensor) -> int:
     return state.nbytes()
 
 
+def use_of_memory(arm: Arm, size: Size, seed: int) -> dict[str, float]:
+    """How a memory spends its tokens, without any training: why one kind tells more than another.
+
+    Returns:
+        ``in_use``: tokens that stand for at least a hundredth of what was seen. ``error``: mean squared distance of
+        what was shown, before the noise of its token, to the nearest memory token. Both are means over 16 videos.
+    """
+    model = build(arm, size, seed)
+    positions = torch.arange(arm.frames, dtype=torch.float32)
+    seen, shown = (
+        model.frame_tokens(make_videos(16, arm.frames, 300_000 + seed, config).tokens, positions)
+        for config in (VideoConfig(), VideoConfig(token_noise=0.0))
+    )
+    state = model.memory.run(seen)[arm.frames - 1]
+    share = state.counts / state.counts.sum(dim=1, keepdim=True)
+    nearest = torch.cdist(shown.flatten(1, 2), state.tokens).square().amin(dim=2)
+    return {
+        "in_use": round(float((share >= 0.01).sum(dim=1).float().mean()), 2),
+        "error": round(float(nearest.mean()), 4),
+    }
+
+
 def tested(arm: Arm) -> tuple[int, ...]:
     """Decoding points in test: the one that the claims need, and others where they tell something."""
     if arm.points == 1:

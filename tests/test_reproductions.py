@@ -67,7 +67,11 @@ def test_the_page_says_what_the_results_say(script):
     record = json.loads(table.RESULTS.read_text(encoding="utf-8"))
     page = table.PAGE.read_text(encoding="utf-8")
     assert table.with_section(page, record) == page, "run python reproductions/_claims_table.py"
-    assert record["settings"] == script("streaming_claims").settings(script("_toy_captioner").Size())
+    claims = script("streaming_claims")
+    assert set(record["runs"]) == {
+        f"{arm}/{seed}" for arms in claims.ARMS.values() for arm in arms for seed in (0, 1, 2)
+    }
+    assert record["settings"] == claims.settings(script("_toy_captioner").Size())
 
 
 @pytest.mark.parametrize(
