@@ -15,7 +15,7 @@ from whenwhere.metrics.records import same_ids
 from whenwhere.metrics.result import Figures, Result, weighted_mean
 
 QUERIES = 4  # of a problem
-# What the answers to a type of query can be: 0 off, 1 undetermined, 2 on. The paper calls "potential" backward-blocking.
+# The answers that a type of query can have: 0 off, 1 undetermined, 2 on. "potential" is backward-blocking in the paper.
 ANSWERS = {"direct": (0, 2), "indirect": (2,), "screen_off": (0,), "potential": (1,)}
 
 

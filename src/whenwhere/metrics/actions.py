@@ -19,9 +19,9 @@ from whenwhere.metrics.result import Figures, Result, weighted_mean
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 CONVENTION = (
-    "ActivityNet: per class the predictions of all videos by falling score, each takes the free true segment of its video "
-    "with the largest temporal IoU if that is >= the threshold; area under the precision envelope; mean over the classes "
-    "that occur in the truth"
+    "ActivityNet: per class the predictions of all videos by falling score, each takes the free true segment of its "
+    "video with the largest temporal IoU if that is >= the threshold; area under the precision envelope; mean over the "
+    "classes that occur in the truth"
 )
 
 

@@ -1,4 +1,4 @@
-"""Average precision of ranked lists, in the two forms that the scorers here use, with items that may count many times."""
+"""Average precision of ranked lists, in the two forms that the scorers here use; items may count several times."""
 
 from __future__ import annotations
 

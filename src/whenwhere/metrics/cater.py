@@ -19,7 +19,7 @@ _HALF = 3.0  # the ground reaches from -3 to 3 in x and y
 
 
 def cater_cell(x: float, y: float, grid: int = 6) -> int:
-    """The class of a place on the ground: cells in rows of falling closeness, 0 at (-3, -3).
+    """The class of a place on the ground: ``row * grid + column``, the row from y, the column from x, 0 at (-3, -3).
 
     Args:
         x: -3 to 3, exclusive.
@@ -46,9 +46,9 @@ def snitch_localisation(predictions: Mapping[str, Any], truths: Mapping[str, int
         grid: cells a side.
 
     Returns:
-        Result with one item per video: ``top1`` and ``top5`` in 0..1, where a cell that scores the same as the true one
-        stands before it, and ``L1``, the distance in rows plus columns of the best scored cell (the first of equals), in
-        cells.
+        Result with one item per video: ``top1`` and ``top5`` in 0..1, where a cell that scores the same as the true
+        one stands before it, and ``L1``, the distance in rows plus columns of the best scored cell (the first of
+        equals), in cells.
 
     Raises:
         InputError: naming the video that cannot be scored.

@@ -4,8 +4,8 @@ An entity is a text with a type, such as ("Angela Merkel", "PERSON"), as a recog
 sides have to come from the same recogniser. Counts are summed over the set before anything is divided.
 
 * strict: text and type equal, to the letter.
-* lenient: the type equal, the text in lower case without possessive and leading article, or both texts of one entry of a
-  knowledge base.
+* lenient: the type equal, and the text in lower case without possessive and leading article, or both texts of one
+  entry of a knowledge base.
 
 Source: the entity scores of Tran, Mathews and Xie, "Transform and Tell: Entity-Aware News Image Captioning", CVPR 2020;
 the lenient form is an addition of this project.
@@ -78,8 +78,9 @@ def entities(
 
     silent = int((table[:, 0, 1] == 0).sum())
     return Result(
-        "named entities: strict (text and type equal, case matters) unless called lenient (lower case, without possessive "
-        f"and article{', or one knowledge base entry' if aliases else ''}, type equal); micro average over captions",
+        "named entities: strict (text and type equal, case matters) unless called lenient (lower case, without "
+        f"possessive and article{', or one knowledge base entry' if aliases else ''}, type equal); counts of all "
+        "captions together",
         ids,
         {"counts": table},
         {

@@ -33,8 +33,8 @@ _ANNOTATORS = 3
 _LONGEST = 1e6  # seconds: eleven days
 
 CONVENTION = (
-    "QVHighlights, as its authors score it: R1 by the window listed first, IoU >= m with the true window that fits best; "
-    "mAP per query over the ten windows listed first; highlights against three annotators, mean over queries"
+    "QVHighlights, as its authors score it: R1 by the window listed first, IoU >= m with the true window that fits "
+    "best; mAP per query over the ten windows listed first; highlights against three annotators, mean over queries"
 )
 
 

@@ -37,9 +37,9 @@ def dense_region_captions(
 ) -> Result:
     """Mean average precision over a grid of IoU and sentence similarity.
 
-    True boxes that overlap by an IoU of 0.7 are one, with all their captions. Each prediction, by falling score, goes to
-    the true box that it overlaps most; if an earlier one of its image has gone there, it is a false alarm, whether or not
-    that one was right. It is right if IoU >= the one threshold and similarity > the other.
+    True boxes that overlap by an IoU of 0.7 are one, with all their captions. Each prediction, by falling score, goes
+    to the true box that it overlaps most; if an earlier one of its image has gone there, it is a false alarm, whether
+    or not that one was right. It is right if IoU >= the one threshold and similarity > the other.
 
     Args:
         predictions: by image, ``{"box": [x1, y1, x2, y2], "score", "caption"}``; equal scores are ordered by image name

@@ -1,4 +1,4 @@
-"""What a scorer hands back: figures that can be computed again for any resample of the items, and how they came about."""
+"""What a scorer hands back: figures that can be had for any resample of the items, and how they came about."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Classes Challenge", IJCV 2010, for the IoU of a class.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def semantic_segmentation(
 
     absent = int((table[:, 1].sum(axis=0) == 0).sum())
     return Result(
-        f"semantic segmentation: one confusion matrix of the set, mean over the classes in the truth; {_SAYS[background]}",
+        f"semantic segmentation: one confusion matrix of the set, mean over classes in the truth; {_SAYS[background]}",
         ids,
         {"pixels": table},
         {"images": len(ids), "pixels ignored": ignored, "classes skipped because the truth does not have them": absent},

@@ -1,7 +1,7 @@
-"""Does each word know its place? Distance of the points of words from where a person's mouse was (Localized Narratives).
+"""Does each word know its place? Distance of its points from where a person's mouse was (Localized Narratives).
 
-Sources: Xu et al., "Pixel Aligned Language Models", CVPR 2024, for the point error; the hit rate and the centre distance
-are additions of this project.
+Sources: Xu et al., "Pixel Aligned Language Models", CVPR 2024, for the point error; the hit rate and the centre
+distance are additions of this project.
 """
 
 from __future__ import annotations
