@@ -60,7 +60,8 @@ def hundred_levels(hits: np.ndarray, total: float, weights: np.ndarray | None = 
     """
     if total <= 0:
         return np.full(hits.shape[:-1], np.nan)
-    recall, precision = (part.reshape(-1, hits.shape[-1]) for part in _curves(hits, total, weights))
+    flat = (int(np.prod(hits.shape[:-1])), hits.shape[-1])
+    recall, precision = (part.reshape(flat) for part in _curves(hits, total, weights))
     levels = np.arange(100) / 100
     best = [np.append(p, 0.0)[np.searchsorted(r, levels)].mean() for r, p in zip(recall, precision)]
     return np.array(best).reshape(hits.shape[:-1])
