@@ -86,8 +86,8 @@ def caption_result(
         return figures
 
     return Result(
-        "COCO captions: PTB tokens; CIDEr-D with document frequencies of these references; ROUGE-L beta 1.2; corpus BLEU "
-        "with the closest reference length",
+        "COCO captions: PTB tokens; CIDEr-D with document frequencies of these references; ROUGE-L beta 1.2; corpus "
+        "BLEU with the closest reference length",
         tuple(ids),
         {**items, "bleu_counts": counts},
         {"images": len(ids), "references": sum(map(len, references))},

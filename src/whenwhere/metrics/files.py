@@ -22,8 +22,8 @@ def read_json(path: Path) -> Any:
     """A JSON document.
 
     Raises:
-        InputError: if the file cannot be read or is not JSON, with the line; NaN, infinities and keys that come twice are
-            refused.
+        InputError: if the file cannot be read or is not JSON, with the line; NaN, infinities and keys that come twice
+            are refused.
     """
     return _parse(_text(path), path)
 

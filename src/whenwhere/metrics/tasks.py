@@ -18,8 +18,8 @@ from whenwhere.metrics.result import Figures, Result
 
 # Figures that people ask for and that are not given under a name that is not theirs.
 REFUSED = {
-    "spice": "SPICE needs a Java program with a parser and models of its own, which cannot be had offline; no other figure "
-    "is given in its place",
+    "spice": "SPICE needs a Java program with a parser and models of its own, which cannot be had offline; no other "
+    "figure is given in its place",
 }
 
 
