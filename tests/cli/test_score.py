@@ -13,6 +13,14 @@ import pytest
 from whenwhere.cli import main
 from whenwhere.metrics.tasks import TASKS
 
+PAIRS = {
+    "captions": ("captions.json", "guesses.json"),
+    "dense-captions": ("events.json", "timeline.json"),
+    "moments": ("moments.jsonl", "windows.jsonl"),
+    "actions": ("activities.json", "actions.json"),
+    "referring": ("expressions.jsonl", "boxes.jsonl"),
+    "names": ("names.jsonl", "names.jsonl"),
+}
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "score.md"
 
 
@@ -45,6 +53,15 @@ def files(tmp_path) -> dict[str, Path]:
         "timeline.json": {"version": "1", "results": {"v": said}},
         "moments.jsonl": moment,
         "windows.jsonl": {"qid": 3, "pred_relevant_windows": [[0, 8, 0.9], [5, 20, 0.1]]},
+        "activities.json": {"database": {"v": {"annotations": [{"label": "jump", "segment": [0, 10]}]}}},
+        "actions.json": {"results": {"v": [{"label": "jump", "segment": [0, 9], "score": 0.9}]}},
+        "expressions.jsonl": {"id": 1, "bbox": [10, 10, 20, 30]},
+        "boxes.jsonl": {"id": 1, "bbox": [10, 10, 20, 20]},
+        "names.jsonl": {
+            "id": "a",
+            "caption_entities": [{"text": "Rome", "label": "GPE"}],
+            "generated_entities": [{"text": "Rome", "label": "GPE"}, {"text": "Ann", "label": "PERSON"}],
+        },
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -114,6 +131,26 @@ def test_every_command_on_the_page_runs(run, files):
     for command in commands:
         code, out, err = run(*shlex.split(command, comments=True))
         assert code == 0 and out, err
+
+
+@pytest.mark.parametrize(
+    ("task", "figures"),
+    [
+        ("actions", {"mAP@0.9": 1.0, "mAP@0.95": 0.0, "mAP": 0.9}),
+        ("referring", {"P@0.5": 1.0, "mIoU": 2 / 3}),
+        ("names", {"precision": 0.5, "recall": 1.0, "GPE_f1": 1.0, "PERSON_precision": 0.0}),
+    ],
+)
+def test_figures_of_small_files(run, files, task, figures):
+    truth, guess = (files[name] for name in PAIRS[task])
+    code, out, _ = run(task, "--gt", truth, "--pred", guess, "--json", "-")
+    assert code == 0 and json.loads(out)["figures"] == pytest.approx({**json.loads(out)["figures"], **figures})
+
+
+def test_an_expression_without_a_box_is_a_miss(run, files):
+    files["boxes.jsonl"].write_text('{"id": 1, "bbox": null}\n', encoding="utf-8")
+    out = run("referring", "--gt", files["expressions.jsonl"], "--pred", files["boxes.jsonl"], "--json", "-")[1]
+    assert json.loads(out)["figures"] == {"P@0.5": 0.0, "mIoU": 0.0}
 
 
 def test_a_table_of_what_was_asked_for(run, files):
@@ -189,18 +226,35 @@ def replaced(content: str, old: str, new: str) -> str:
         ("moments", "windows.jsonl", "3", "4", "no prediction for 1 of 1 ids, such as query '3'"),
         ("moments", "windows.jsonl", "}", '}\n\n{"qid": 4', "windows.jsonl, line 3: not JSON"),
         ("moments", "windows.jsonl", '"qid": 3', '"qid": 3, "qid": 3', "windows.jsonl, line 1: 'qid' twice"),
+        ("actions", "actions.json", "[0, 9]", "[9, 0]", "video 'v', prediction 0: segment: from 9 to 0"),
+        ("actions", "actions.json", '"v"', '"w"', "no prediction for 1 of 1 ids, such as video 'v'"),
+        (
+            "actions",
+            "activities.json",
+            '"annotations"',
+            '"notes"',
+            "activities.json: video 'v': a record without 'annotations'",
+        ),
+        ("actions", "activities.json", '"database"', '"videos"', "activities.json: no database"),
+        ("referring", "boxes.jsonl", "20, 20", "20, -20", "boxes.jsonl, line 1: a box of 20 x -20"),
+        ("referring", "boxes.jsonl", "20, 20", "20", "boxes.jsonl, line 1: bbox: [10, 10, 20]"),
+        ("referring", "boxes.jsonl", '"bbox"', '"box"', "boxes.jsonl, line 1: a record without 'bbox'"),
+        ("referring", "expressions.jsonl", "[10, 10, 20, 30]", "null", "expressions.jsonl, line 1: bbox: None"),
+        ("names", "names.jsonl", '"Ann"', "5", "names.jsonl, line 1: generated_entities 1: 5, 'PERSON'"),
+        (
+            "names",
+            "names.jsonl",
+            '"caption_entities"',
+            '"entities"',
+            "names.jsonl, line 1: a record without 'caption_entities'",
+        ),
         ("moments", "moments.jsonl", "[[0, 10]]", "[]", "moments.jsonl, line 1: no relevant window"),
         ("moments", "moments.jsonl", '{"qid": 3', "[3]\n{", "moments.jsonl, line 1: '[3]'; expected an object"),
     ],
 )
 def test_one_sentence_for_what_is_wrong(run, files, task, name, old, new, told):
-    pairs = {
-        "captions": ("captions.json", "guesses.json"),
-        "dense-captions": ("events.json", "timeline.json"),
-        "moments": ("moments.jsonl", "windows.jsonl"),
-    }
     files[name].write_text(replaced(files[name].read_text(encoding="utf-8"), old, new), encoding="utf-8")
-    truth, guess = (files[part] for part in pairs[task])
+    truth, guess = (files[part] for part in PAIRS[task])
     code, out, err = run(task, "--gt", truth, "--pred", guess)
     assert (code, out) == (2, "") and told in err and len(err.splitlines()) == 1
 

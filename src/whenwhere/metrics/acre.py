@@ -47,11 +47,12 @@ def acre(predictions: Mapping[str, Sequence[int]], truths: Mapping[str, Sequence
             right[row, place] = guess == answer
             table[row, kinds.index(kind)] += guess == answer, 1
     absent = [kind for column, kind in enumerate(kinds) if not table[:, column, 1].any()]
+    solved = (right.sum(axis=1, keepdims=True) == QUERIES).astype(np.float64)
 
     def compute(weights: np.ndarray) -> Figures:
         figures = {
-            "query": float(weighted_mean(right.mean(axis=1), weights)),
-            "problem": float(weighted_mean(right.all(axis=1).astype(np.float64), weights)),
+            "query": float(weighted_mean(right, weights).mean()),
+            "problem": float(weighted_mean(solved, weights)[0]),
         }
         for kind, (found, asked) in zip(kinds, np.tensordot(weights, table, axes=1)):
             if kind not in absent:

@@ -44,17 +44,18 @@ def read_records(path: Path, *keys: str) -> list[Record]:
     text = _text(path)
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
-            if not error.msg.startswith("Extra data"):
-                raise _broken(error, path, 0) from None
-        except RecursionError:
-            raise InputError(f"{path}: nested too deeply", "a list of records") from None
+            found = _parse(text, path)
+        except _SeveralDocuments:
+            pass
         else:
-            if not (isinstance(found, dict) and len(text.splitlines()) == 1 and not found.keys() & set(keys)):
-                return _listed(_parse(text, path), path, keys)
+            if not (isinstance(found, dict) and text.strip().count("\n") == 0 and not found.keys() & set(keys)):
+                return _listed(found, path, keys)
     numbered = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     return [_record(_parse(line, path, number), f"{path}, line {number}") for number, line in numbered]
+
+
+class _SeveralDocuments(InputError):
+    """There is more after the first JSON document."""
 
 
 @contextmanager
@@ -108,7 +109,8 @@ def _parse(text: str, path: Path, line: int = 0) -> Any:
 
 
 def _broken(error: json.JSONDecodeError, path: Path, line: int) -> InputError:
-    return InputError(f"{path}, line {line or error.lineno}: not JSON ({error.msg}, column {error.colno})", "JSON")
+    kind = _SeveralDocuments if error.msg.startswith("Extra data") else InputError
+    return kind(f"{path}, line {line or error.lineno}: not JSON ({error.msg}, column {error.colno})", "JSON")
 
 
 def _listed(found: Any, path: Path, keys: tuple[str, ...]) -> list[Record]:

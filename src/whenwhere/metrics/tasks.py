@@ -6,7 +6,7 @@ A new task is a function ``(gt files, pred file) -> Result`` and an entry in :da
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from whenwhere.errors import InputError, MissingDependency, WhenwhereError
 from whenwhere.metrics.caption_files import Meteor, score_captions, score_dense_captions
 from whenwhere.metrics.files import read_records
 from whenwhere.metrics.qvhighlights import published, qvhighlights
+from whenwhere.metrics.record_files import score_actions, score_names, score_referring
 from whenwhere.metrics.result import Figures, Result
 
 # Figures that people ask for and that are not given under a name that is not theirs.
@@ -61,7 +62,7 @@ def _with_meteor(score: Callable[[Sequence[Path], Path, Meteor | None], Result])
             scorer = meteor()
         except WhenwhereError as error:
             found = score(gt, pred, None)
-            return Result(**{**vars(found), "left_out": {**found.left_out, "METEOR": str(error)}})
+            return replace(found, left_out={**found.left_out, "METEOR": str(error)})
         return score(gt, pred, scorer)
 
     return run
@@ -100,6 +101,24 @@ TASKS: dict[str, Task] = {
             *(f"HL-min-{level}-{part}" for level in ("Fair", "Good", "VeryGood") for part in ("mAP", "Hit1")),
         ),
         own_form=published,
+    ),
+    "actions": Task(
+        "action segments of videos, by the convention of ActivityNet",
+        "ActivityNet: {database: {video: {annotations: [{label, segment}, ...]}}} with the videos that are scored",
+        "{results: {video: [{label, segment, score}, ...]}}",
+        score_actions,
+    ),
+    "referring": Task(
+        "boxes of referring expressions",
+        "id and bbox [x, y, width, height] of each expression",
+        "id and bbox, null where nothing was found",
+        score_referring,
+    ),
+    "names": Task(
+        "named entities in captions",
+        "id and caption_entities [{text, label}, ...]",
+        "id and generated_entities [{text, label}, ...]",
+        score_names,
     ),
 }
 

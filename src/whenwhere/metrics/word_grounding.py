@@ -38,7 +38,8 @@ def word_grounding(images: Sequence[Mapping[str, Any]]) -> Result:
     Raises:
         InputError: naming the image and the word that cannot be scored.
     """
-    ids, errors, rows, hits, distances = [], [], [], [], []
+    ids: dict[str, None] = {}
+    errors, rows, hits, distances = [], [], [], []
     skipped = wordless = 0
     for number, image in enumerate(images):
         place = place_of(image, f"image {number}")
@@ -66,7 +67,7 @@ def word_grounding(images: Sequence[Mapping[str, Any]]) -> Result:
         hits += [word[1] for word in words]
         distances += [word[2] for word in words]
         rows += [len(ids)] * len(words)
-        ids.append(name)
+        ids[name] = None
     if not ids:
         raise InputError("no word with a place in any image", "at least one")
     error, owner = np.array(errors), np.array(rows)
