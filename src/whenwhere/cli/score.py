@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,6 +42,10 @@ def score(
     from whenwhere.metrics.tasks import TASKS, score_files
     from whenwhere.results.files import write_text
 
+    if not task:
+        width = max(map(len, TASKS))
+        print("\n".join(f"{name:<{width}}  {known.what}" for name, known in TASKS.items()), file=sys.stderr)
+        return 2
     result, figures = score_files(task, gt, pred, metrics)
     intervals = result.intervals() if ci else {}
     known = TASKS[task]

@@ -144,7 +144,7 @@ def score_files(
         if name.lower() in REFUSED:
             raise InputError(f"{name}: {REFUSED[name.lower()]}")
     if task not in TASKS:
-        raise InputError(f"unknown task {task!r}" if task else "no task given", f"one of {', '.join(TASKS)}")
+        raise InputError(f"unknown task {task!r}", f"one of {', '.join(TASKS)}")
     known = TASKS[task]
     if not gt or pred is None:
         raise InputError(f"{task} without {'--pred' if gt else '--gt'}", f"--gt: {known.gt} --pred: {known.pred}")
