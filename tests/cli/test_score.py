@@ -75,7 +75,8 @@ def test_recorded_captions(run, shared_data, name):
     assert code == 0
     report, expected = json.loads(out), json.loads(file.read_text(encoding="utf-8"))["corpus"]
     for metric in expected.keys() - report["left_out"].keys():
-        assert report["figures"][metric] == pytest.approx(expected[metric], abs=1e-6), metric
+        tolerance = 1e-3 if metric == "METEOR" else 1e-6
+        assert report["figures"][metric] == pytest.approx(expected[metric], abs=tolerance), metric
     assert {"CIDEr", "ROUGE_L", "Bleu_4"} <= report["figures"].keys()
     assert "METEOR" in report["figures"] or "METEOR" in report["left_out"]
 
