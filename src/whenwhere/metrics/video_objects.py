@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from whenwhere.errors import InputError
+from whenwhere.metrics.records import harmonic_mean
 from whenwhere.metrics.result import Figures, Result, weighted_mean
 
 TOLERANCE = 0.008  # of the image's diagonal
@@ -49,9 +50,8 @@ def contour_accuracy(prediction: np.ndarray, truth: np.ndarray, *, tolerance: fl
     said, true = contour(prediction), contour(truth)
     if not said.any() or not true.any():
         return float(said.any() == true.any())
-    precision = (_near(true, reach) & said).sum() / said.sum()
-    recall = (_near(said, reach) & true).sum() / true.sum()
-    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+    precision, recall = _share_near(said, true, reach), _share_near(true, said, reach)
+    return float(harmonic_mean(precision, recall))
 
 
 def contour(mask: np.ndarray) -> np.ndarray:
@@ -136,15 +136,12 @@ def _summary(scores: list[float]) -> tuple[float, float, float]:
     return float(values.mean()), float((values > 0.5).mean()), float(decay)
 
 
-def _near(pixels: np.ndarray, reach: int) -> np.ndarray:
-    """Pixels within a distance of ``reach`` from any of the given ones, of which there is at least one."""
-    from scipy.ndimage import distance_transform_edt
+def _share_near(pixels: np.ndarray, others: np.ndarray, reach: int) -> float:
+    """Share of the pixels that lie within a distance of ``reach`` from any of the others; both have some."""
+    from scipy.spatial import cKDTree
 
-    rows, columns = (np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0))
-    window = tuple(slice(max(0, lines[0] - reach), lines[-1] + reach + 1) for lines in (rows, columns))
-    near = np.zeros_like(pixels)
-    near[window] = distance_transform_edt(~pixels[window]) <= reach + 1e-6
-    return near
+    distance, _ = cKDTree(np.argwhere(others)).query(np.argwhere(pixels), distance_upper_bound=reach + 1e-6)
+    return float(np.isfinite(distance).mean())
 
 
 def _masks(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
