@@ -9,6 +9,19 @@ module              what it has
 ``soda``            ``soda_dp``: the order-preserving matching behind SODA
 ``events``          the records of dense captioning, and ``tiou``
 ``retrieval``       ``recall_at_k``
+``moments``         ``moments``: R@k and mIoU of moment retrieval (Charades-STA, ActivityNet Captions)
+``qvhighlights``    ``qvhighlights``: moments and highlights by the convention of QVHighlights
+``actions``         ``action_detection``: mAP as ActivityNet computes it
+``segments``        ``action_segmentation``: frame accuracy, edit score, F1@k
+``referring``       ``referring_boxes``, ``referring_masks``: P@0.5, cIoU, mIoU
+``semantic``        ``semantic_segmentation``: mIoU by one confusion matrix
+``word_grounding``  ``word_grounding``: where the words of a narrative are
+``region_captions`` ``dense_region_captions``: mAP of Visual Genome
+``entities``        ``entities``: precision, recall and F1 of names
+``cater``, ``acre`` ``snitch_localisation``, ``acre``: benchmarks of reasoning
+``result``          ``Result``: what the newer scorers return: figures, intervals, convention, counts
+``tasks``           ``TASKS``, ``score_files``: what ``whenwhere score`` knows
+``files``           JSON and JSON lines whose records know their place
 ``cider``           ``cider``, ``CiderScorer``, ``document_frequencies`` on tokenised text
 ``bleu``            ``bleu`` on tokenised text
 ``rouge``           ``rouge_l`` on tokenised text

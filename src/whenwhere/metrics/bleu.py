@@ -20,10 +20,12 @@ class BleuScores(NamedTuple):
     Attributes:
         corpus: float64 ``(n,)``: counts summed over all items, then the figure.
         items: float64 ``(items, n)``: each item alone.
+        counts: float64 ``(items, 2 + 2 * n)``: what :func:`bleu_of_counts` takes.
     """
 
     corpus: np.ndarray
     items: np.ndarray
+    counts: np.ndarray
 
 
 def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], max_order: int = 4) -> BleuScores:
@@ -46,7 +48,7 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], max_ord
     """
     check_captions(candidates, references)
     counts = np.array([_counts(*item, max_order) for item in zip(candidates, references)], dtype=np.float64)
-    return BleuScores(_figure(counts.sum(axis=0, keepdims=True), max_order)[0], _figure(counts, max_order))
+    return BleuScores(bleu_of_counts(counts.sum(axis=0, keepdims=True))[0], bleu_of_counts(counts), counts)
 
 
 def _counts(candidate: str, references: Sequence[str], max_order: int) -> list[int]:
@@ -69,8 +71,16 @@ def _grams(words: list[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(words[start:] for start in range(order))))
 
 
-def _figure(counts: np.ndarray, max_order: int) -> np.ndarray:
-    """BLEU of each row of counts ``(rows, 2 + 2 * max_order)`` -> ``(rows, max_order)``."""
+def bleu_of_counts(counts: np.ndarray) -> np.ndarray:
+    """BLEU-1 .. BLEU-n from counts, which may be summed over items first.
+
+    Args:
+        counts: ``(rows, 2 + 2 * n)``: length, reference length, n-grams guessed and n-grams right per order.
+
+    Returns:
+        float64 ``(rows, n)`` in 0..1.
+    """
+    max_order = (counts.shape[1] - 2) // 2
     length, closest = counts[:, 0], counts[:, 1]
     guessed, right = counts[:, 2 : 2 + max_order], counts[:, 2 + max_order :]
     precision = np.cumprod((right + _TINY) / (guessed + _SMALL), axis=1)

@@ -51,6 +51,38 @@ class Result:
             raise InputError(f"weights of shape {counts.shape} for {shape[0]} items", "one whole number >= 0 for each")
         return self.compute(counts)
 
+    def intervals(self, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> dict[str, tuple[float, float]]:
+        """Bootstrap intervals: the figures of sets of as many items, drawn with replacement.
+
+        Args:
+            resamples: how many sets, at least 1.
+            level: share of the sets that an interval covers, 0..1 exclusive.
+            seed: of the draws.
+
+        Returns:
+            Lower and upper end (percentiles) for every figure that resampling gives; sets in which a figure is NaN are
+            left out of it.
+
+        Raises:
+            InputError: if an option is out of range.
+
+        Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+        """
+        if resamples < 1 or not 0 < level < 1:
+            raise InputError(f"{resamples} resamples, level {level}", "at least 1, and a level between 0 and 1")
+        draw = np.random.default_rng(seed)
+        number = len(self.ids)
+        sets = [self.figures(np.bincount(draw.integers(0, number, number), minlength=number)) for _ in range(resamples)]
+        ends = [(1 - level) / 2, (1 + level) / 2]
+        found = {}
+        for name in sets[0]:
+            values = np.array([figures[name] for figures in sets])
+            there = values[~np.isnan(values)]
+            if len(there):
+                low, high = np.quantile(there, ends)
+                found[name] = float(low), float(high)
+        return found
+
 
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean over the first axis of the items that have a value.

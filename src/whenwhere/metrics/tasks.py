@@ -1,0 +1,141 @@
+"""The tasks that ``whenwhere score`` knows: one entry each, from files to a result.
+
+A new task is a function ``(gt files, pred file) -> Result`` and an entry in :data:`TASKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whenwhere.errors import InputError, MissingDependency, WhenwhereError
+from whenwhere.metrics.caption_files import Meteor, score_captions, score_dense_captions
+from whenwhere.metrics.files import read_records
+from whenwhere.metrics.qvhighlights import published, qvhighlights
+from whenwhere.metrics.result import Figures, Result
+
+# Figures that people ask for and that are not given under a name that is not theirs.
+REFUSED = {
+    "spice": "SPICE needs a Java program with a parser and models of its own, which cannot be had offline; no other "
+    "figure is given in its place",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of files that can be scored.
+
+    Attributes:
+        what: what is scored, for people.
+        gt: the form of the truth.
+        pred: the form of the predictions.
+        score: truth files (several annotators) and a prediction file to a result.
+        brief: the figures that are printed; all of them if empty.
+        annotators: whether several truth files may be given.
+        own_form: figures in the form that the authors of the task publish, for comparison.
+    """
+
+    what: str
+    gt: str
+    pred: str
+    score: Callable[[Sequence[Path], Path], Result]
+    brief: tuple[str, ...] = ()
+    annotators: bool = False
+    own_form: Callable[[Mapping[str, float]], Any] | None = None
+
+
+def meteor() -> Meteor:
+    """METEOR of tokenised captions: the one place where it is plugged in.
+
+    Raises:
+        MissingDependency: if it cannot be computed; the other figures are then given without it.
+    """
+    raise MissingDependency("METEOR 1.5 is not computed by this version")
+
+
+def _with_meteor(score: Callable[[Sequence[Path], Path, Meteor | None], Result]) -> Callable[..., Result]:
+    def run(gt: Sequence[Path], pred: Path) -> Result:
+        try:
+            scorer = meteor()
+        except WhenwhereError as error:
+            found = score(gt, pred, None)
+            return Result(**{**vars(found), "left_out": {**found.left_out, "METEOR": str(error)}})
+        return score(gt, pred, scorer)
+
+    return run
+
+
+def _moments(gt: Sequence[Path], pred: Path) -> Result:
+    return qvhighlights(read_records(pred), read_records(gt[0]))
+
+
+TASKS: dict[str, Task] = {
+    "captions": Task(
+        "captions of images or clips: CIDEr, ROUGE-L, BLEU, METEOR",
+        'image_id with "caption" (many lines an image), or with a list "references" or "captions"',
+        'image_id with "caption" or "candidate"',
+        _with_meteor(score_captions),
+    ),
+    "dense-captions": Task(
+        "timed captions of videos: caption figures of matched events, precision and recall of times",
+        "ActivityNet Captions: {video: {timestamps, sentences}}; a file for each annotator",
+        "{results: {video: [{timestamp, sentence}, ...]}}",
+        _with_meteor(score_dense_captions),
+        brief=(
+            *("METEOR", "CIDEr", "ROUGE_L", "Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4"),
+            *("precision", "recall", "f1_per_video", "f1_per_threshold"),
+        ),
+        annotators=True,
+    ),
+    "moments": Task(
+        "moments and highlights of queries in videos, by the convention of QVHighlights",
+        "JSON lines with qid and relevant_windows; for highlights duration, relevant_clip_ids, saliency_scores",
+        "JSON lines with qid and pred_relevant_windows [[start, end, score], ...]; for highlights pred_saliency_scores",
+        _moments,
+        brief=(
+            *("MR-full-R1@0.5", "MR-full-R1@0.7", "MR-full-mAP@0.5", "MR-full-mAP@0.75", "MR-full-mAP", "MR-full-mIoU"),
+            *("MR-short-mAP", "MR-middle-mAP", "MR-long-mAP"),
+            *(f"HL-min-{level}-{part}" for level in ("Fair", "Good", "VeryGood") for part in ("mAP", "Hit1")),
+        ),
+        own_form=published,
+    ),
+}
+
+
+def score_files(
+    task: str, gt: Sequence[Path], pred: Path | None, metrics: Sequence[str] = ()
+) -> tuple[Result, Figures]:
+    """Score a file of predictions.
+
+    Args:
+        task: a name in :data:`TASKS`.
+        gt: the truth, one file; several where a task has annotators.
+        pred: the predictions.
+        metrics: figures that are wanted; all if empty.
+
+    Returns:
+        The result, and the figures that were wanted.
+
+    Raises:
+        InputError: an unknown task or figure, files that are missing, damaged, or do not go together.
+    """
+    for name in (task, *metrics):
+        if name.lower() in REFUSED:
+            raise InputError(f"{name}: {REFUSED[name.lower()]}")
+    if task not in TASKS:
+        raise InputError(f"unknown task {task!r}" if task else "no task given", f"one of {', '.join(TASKS)}")
+    known = TASKS[task]
+    if not gt or pred is None:
+        raise InputError(f"{task} without {'--pred' if gt else '--gt'}", f"--gt: {known.gt} --pred: {known.pred}")
+    if len(gt) > 1 and not known.annotators:
+        raise InputError(f"{len(gt)} files of truth", f"one for {task}")
+    result = known.score(gt, pred)
+    figures = result.figures()
+    for name in metrics:
+        if name in result.left_out:
+            raise InputError(f"{name} cannot be had: {result.left_out[name]}")
+        if name not in figures:
+            raise InputError(f"unknown figure {name!r} of {task}", f"one of {', '.join(figures)}")
+    return result, {name: figures[name] for name in metrics} if metrics else figures

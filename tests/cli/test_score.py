@@ -1,0 +1,238 @@
+"""``whenwhere score``: recorded files as they lie there, and one clear sentence for everything that is wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from whenwhere.cli import main
+from whenwhere.metrics.tasks import TASKS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "score.md"
+
+
+@pytest.fixture
+def run(tmp_path, capsys, monkeypatch):
+    """Run the command in an empty folder: exit code, what it printed, what it complained of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments) -> tuple[int, str, str]:
+        code = main(["score", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path) -> dict[str, Path]:
+    """Small files of every task, in the forms that people have."""
+    captions = [{"image_id": 1, "caption": "a dog runs"}, {"image_id": 2, "caption": "a red bus on a street"}]
+    more = [{"image_id": 1, "caption": "the dog is running"}, {"image_id": 2, "caption": "a bus"}]
+    events = {"v": {"timestamps": [[0, 10], [10, 30]], "sentences": ["a dog runs", "it sleeps"]}}
+    said = [{"timestamp": [0, 9], "sentence": "a dog runs"}]
+    moment = {"qid": 3, "query": "a dog runs", "duration": 20, "vid": "v", "relevant_windows": [[0, 10]]}
+    contents = {
+        "captions.json": {"annotations": captions + more, "images": []},
+        "guesses.json": captions,
+        "events.json": events,
+        "timeline.json": {"version": "1", "results": {"v": said}},
+        "moments.jsonl": moment,
+        "windows.jsonl": {"qid": 3, "pred_relevant_windows": [[0, 8, 0.9], [5, 20, 0.1]]},
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return {name: tmp_path / name for name in contents}
+
+
+@pytest.mark.parametrize("name", ["human_vs_human", "degenerate_150"])
+def test_recorded_captions(run, shared_data, name):
+    file = shared_data / "scorers" / "captions" / f"{name}.json"
+    code, out, _ = run("captions", "--gt", file, "--pred", file, "--json", "-")
+    assert code == 0
+    report, expected = json.loads(out), json.loads(file.read_text(encoding="utf-8"))["corpus"]
+    for metric in expected.keys() - report["left_out"].keys():
+        assert report["figures"][metric] == pytest.approx(expected[metric], abs=1e-6), metric
+    assert {"CIDEr", "ROUGE_L", "Bleu_4"} <= report["figures"].keys()
+    assert "METEOR" in report["figures"] or "METEOR" in report["left_out"]
+
+
+def test_recorded_dense_captions(run, shared_data):
+    folder = shared_data / "scorers" / "dense_captions"
+    code, out, _ = run("dense-captions", "--gt", folder / "gt.json", "--pred", folder / "pred.json", "--json", "-")
+    assert code == 0
+    figures, expected = json.loads(out)["figures"], json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    names = {
+        "CIDEr": "CIDEr",
+        "Rouge-L": "ROUGE_L",
+        "Bleu_4": "Bleu_4",
+        "Precision": "precision",
+        "Recall@3s": "recall@3s",
+    }
+    for theirs, ours in names.items():
+        assert figures[ours] == pytest.approx(expected[theirs], abs=1e-6), ours
+
+
+def test_recorded_moments(run, shared_data, tmp_path):
+    folder = shared_data / "scorers" / "qvhighlights"
+    truth, guess = folder / "highlight_val_release.jsonl.gz", folder / "preds.jsonl.gz"
+    code, out, _ = run("moments", "--gt", truth, "--pred", guess, "--json", "out.json")
+    assert code == 0 and "MR-full-R1@0.5" in out and "QVHighlights" in out
+    report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert report["published_form"] == json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    assert report["counts"]["queries"] == len(gzip.decompress(guess.read_bytes()).splitlines())
+
+
+def test_intervals_hold_the_figures(run, files):
+    code, out, _ = run(
+        "moments", "--gt", files["moments.jsonl"], "--pred", files["windows.jsonl"], "--ci", "--json", "-"
+    )
+    report = json.loads(out)
+    assert code == 0 and report["intervals"]["MR-full-R1@0.7"] == [1.0, 1.0]
+    assert report["figures"]["MR-long-mAP"] is None and "no record has saliency_scores" in report["left_out"]["HL"]
+    code, out, _ = run(
+        "captions", "--gt", files["captions.json"], "--pred", files["guesses.json"], "--ci", "--json", "-"
+    )
+    report = json.loads(out)
+    for name, (low, high) in report["intervals"].items():
+        assert low <= report["figures"][name] + 1e-9 and report["figures"][name] <= high + 1e-9, name
+    again = json.loads(
+        run("captions", "--gt", files["captions.json"], "--pred", files["guesses.json"], "--ci", "--json", "-")[1]
+    )
+    assert again == report
+
+
+def test_every_command_on_the_page_runs(run, files):
+    commands = re.findall(r"^whenwhere score (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {command.split()[0] for command in commands} == TASKS.keys()
+    for command in commands:
+        code, out, err = run(*shlex.split(command, comments=True))
+        assert code == 0 and out, err
+
+
+def test_a_table_of_what_was_asked_for(run, files):
+    common = ("captions", "--gt", files["captions.json"], "--pred", files["guesses.json"])
+    code, out, _ = run(*common, "--metrics", "CIDEr", "ROUGE_L")
+    assert code == 0 and "CIDEr" in out and "Bleu_1" not in out
+    code, _, err = run(*common, "--metrics", "cider")
+    assert code == 2 and "unknown figure 'cider' of captions; expected one of CIDEr, " in err
+
+
+def test_several_annotators(run, files):
+    common = ("--pred", files["timeline.json"], "--json", "-")
+    code, out, _ = run("dense-captions", "--gt", files["events.json"], files["events.json"], *common)
+    assert code == 0 and json.loads(out)["counts"]["annotators"] == 2
+    code, _, err = run(
+        "moments", "--gt", files["moments.jsonl"], files["moments.jsonl"], "--pred", files["windows.jsonl"]
+    )
+    assert code == 2 and "2 files of truth; expected one for moments" in err
+
+
+@pytest.mark.parametrize("arguments", [("spice",), ("captions", "--metrics", "SPICE")])
+def test_spice_cannot_be_had(run, arguments):
+    code, out, err = run(*arguments)
+    assert code == 2 and not out and "SPICE needs a Java program" in err and "cannot be had offline" in err
+
+
+def test_a_wrong_task_lists_the_right_ones(run):
+    for arguments in (("sonnets",), ()):
+        code, _, err = run(*arguments)
+        assert code == 2 and f"expected one of {', '.join(TASKS)}" in err
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_without_files_says_what_they_look_like(run, task):
+    code, _, err = run(task)
+    assert code == 2 and TASKS[task].gt in err and TASKS[task].pred in err
+
+
+def replaced(content: str, old: str, new: str) -> str:
+    assert old in content
+    return content.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "old", "new", "told"),
+    [
+        ("captions", "guesses.json", '"a dog runs"', "7", "guesses.json, record 0: caption '7' of type int"),
+        ("captions", "guesses.json", '"image_id": 1', '"image_id": 2', "image_id 2 for the second time"),
+        (
+            "captions",
+            "guesses.json",
+            '"image_id": 1',
+            '"image_id": 5',
+            "no prediction for 1 of 2 ids, such as image '1'",
+        ),
+        ("captions", "guesses.json", '"caption"', '"text"', "record 0: a record without 'caption'"),
+        ("captions", "guesses.json", "[", "", "guesses.json, line 1: not JSON"),
+        ("captions", "captions.json", '"annotations"', '"notes"', "captions.json, line 1: a record without 'image_id'"),
+        ("dense-captions", "timeline.json", "[0, 9]", "[9, 0]", "timeline.json: video 'v', prediction 0: time [9, 0]"),
+        ("dense-captions", "timeline.json", "[0, 9]", "[0, NaN]", "timeline.json, line 1: NaN"),
+        ("dense-captions", "timeline.json", '"v"', '"w"', "no prediction for 1 of 1 ids, such as video 'v'"),
+        ("dense-captions", "timeline.json", '"results"', '"result"', "timeline.json: no results"),
+        (
+            "dense-captions",
+            "events.json",
+            "[10, 30]",
+            "[10]",
+            "events.json: video 'v', annotator 0, event 1: time [10]",
+        ),
+        ("moments", "windows.jsonl", "0.9", "NaN", "windows.jsonl, line 1: NaN"),
+        ("moments", "windows.jsonl", "0.9", "1e999", "windows.jsonl, line 1: pred_relevant_windows"),
+        ("moments", "windows.jsonl", "[0, 8, 0.9]", "[0, 8]", "windows.jsonl, line 1: pred_relevant_windows"),
+        ("moments", "windows.jsonl", "3", "4", "no prediction for 1 of 1 ids, such as query '3'"),
+        ("moments", "windows.jsonl", "}", '}\n\n{"qid": 4', "windows.jsonl, line 3: not JSON"),
+        ("moments", "windows.jsonl", '"qid": 3', '"qid": 3, "qid": 3', "windows.jsonl, line 1: 'qid' twice"),
+        ("moments", "moments.jsonl", "[[0, 10]]", "[]", "moments.jsonl, line 1: no relevant window"),
+        ("moments", "moments.jsonl", '{"qid": 3', "[3]\n{", "moments.jsonl, line 1: '[3]'; expected an object"),
+    ],
+)
+def test_one_sentence_for_what_is_wrong(run, files, task, name, old, new, told):
+    pairs = {
+        "captions": ("captions.json", "guesses.json"),
+        "dense-captions": ("events.json", "timeline.json"),
+        "moments": ("moments.jsonl", "windows.jsonl"),
+    }
+    files[name].write_text(replaced(files[name].read_text(encoding="utf-8"), old, new), encoding="utf-8")
+    truth, guess = (files[part] for part in pairs[task])
+    code, out, err = run(task, "--gt", truth, "--pred", guess)
+    assert (code, out) == (2, "") and told in err and len(err.splitlines()) == 1
+
+
+def test_files_that_are_no_files(run, files, tmp_path):
+    common = ("moments", "--gt", files["moments.jsonl"], "--pred")
+    whole = gzip.compress(files["windows.jsonl"].read_bytes())
+    broken = {
+        "cut.jsonl.gz": whole[:-12],
+        "plain.jsonl.gz": b"{}",
+        "latin.jsonl": b'\n{"qid": "\xe9"}',
+        "empty.jsonl": b"",
+    }
+    told = {
+        "cut.jsonl.gz": "damaged",
+        "plain.jsonl.gz": "damaged",
+        "latin.jsonl": "line 2: not UTF-8",
+        "empty.jsonl": "no prediction for 1 of 1 ids",
+        "absent.jsonl": "cannot read",
+        ".": "cannot read",
+    }
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "deep.json").write_text("[" * 100_000, encoding="utf-8")
+    for name, message in {**told, "deep.json": "nested too deeply"}.items():
+        code, out, err = run(*common, tmp_path / name)
+        assert (code, out) == (2, "") and message in err and len(err.splitlines()) == 1, (name, err)
+    (tmp_path / "whole.jsonl.gz").write_bytes(whole)
+    assert run(*common, tmp_path / "whole.jsonl.gz")[0] == 0
+
+
+def test_a_report_that_cannot_be_written(run, files):
+    common = ("moments", "--gt", files["moments.jsonl"], "--pred", files["windows.jsonl"])
+    code, _, err = run(*common, "--json", "no/such/folder.json")
+    assert code == 2 and "cannot write" in err
