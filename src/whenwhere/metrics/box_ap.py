@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from whenwhere.errors import InputError, MissingDependency
-from whenwhere.metrics.records import field_of, numbers
+from whenwhere.metrics.files import read_json, read_records, reading
+from whenwhere.metrics.records import field_of, numbers, place_of
 from whenwhere.metrics.result import Figures, Result
-from whenwhere.results.files import read_text
-from whenwhere.results.record import parse_json
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -24,31 +24,57 @@ def box_ap(truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -
     """The 12 figures of COCO detection for boxes.
 
     Args:
-        truth: COCO instances: ``images``, ``annotations`` with ``bbox`` [x, y, width, height] in pixels (``area`` is the
-            box's if not given, ``iscrowd`` 0), ``categories``.
+        truth: COCO instances: ``images``, ``annotations`` with ``bbox`` [x, y, width, height] in pixels (``area`` is
+            the box's if not given, ``iscrowd`` 0), ``categories``.
         predictions: COCO results: ``[{"image_id", "category_id", "bbox", "score"}]``, in any order.
 
     Returns:
         Result with one item per image: ``AP`` (mean over IoU 0.50, 0.55, ..., 0.95), ``AP50``, ``AP75``, ``APs``,
-        ``APm``, ``APl`` by area, ``AR1``, ``AR10``, ``AR100``, ``ARs``, ``ARm``, ``ARl``; in 0..1, NaN where there is no
-        true box of that area (pycocotools says -1). Figures of a resample score its images anew, so that intervals take
-        as long as that many evaluations.
+        ``APm``, ``APl`` by area, ``AR1``, ``AR10``, ``AR100``, ``ARs``, ``ARm``, ``ARl``; in 0..1, NaN where there is
+        no true box of that area (pycocotools says -1). Figures of a resample score its images anew, so that intervals
+        take as long as that many evaluations.
 
     Raises:
         MissingDependency: faster-coco-eval is not installed.
         InputError: naming the image, annotation or prediction that cannot be scored.
     """
-    _evaluator()
+    return _result(*_read_truth(truth), predictions)
+
+
+def read_coco(truth: str | os.PathLike[str], predictions: str | os.PathLike[str]) -> Result:
+    """:func:`box_ap` of two JSON files; errors name the file."""
+    root, found = read_json(Path(truth)), read_records(Path(predictions))
+    if not isinstance(root, Mapping):
+        raise InputError(f"{truth}: a {type(root).__name__}", "an object with images, annotations and categories")
+    with reading(Path(truth)):
+        known = _read_truth(root)
+    return _result(*known, found)
+
+
+def _read_truth(truth: Mapping[str, Any]) -> tuple[list[Any], list[Any], dict[Any, list[dict[str, Any]]]]:
+    """Image ids, category ids, true boxes by image."""
     images = [field_of(image, "id", f"image {index}") for index, image in enumerate(_list(truth, "images"))]
-    if not images or len(set(images)) != len(images):
-        raise InputError(f"{len(images)} images with {len(set(images))} ids", "at least one image, each with its own id")
-    categories = {field_of(entry, "id", f"category {row}") for row, entry in enumerate(_list(truth, "categories"))}
+    names = [field_of(entry, "id", f"category {row}") for row, entry in enumerate(_list(truth, "categories"))]
+    for what, numbers_of in (("image", images), ("category", names)):
+        if bad := [number for number in numbers_of if not isinstance(number, (int, str))]:
+            raise InputError(f"{what} id {bad[0]!r}", "a whole number or a string")
+        if not numbers_of or len(set(numbers_of)) != len(numbers_of):
+            raise InputError(
+                f"{len(numbers_of)} entries with {len(set(numbers_of))} {what} ids", "at least one, every id once"
+            )
+    return images, names, _by_image(_list(truth, "annotations"), images, names, "annotation")
+
+
+def _result(
+    images: list[Any],
+    categories: list[Any],
+    annotations: dict[Any, list[dict[str, Any]]],
+    predictions: Sequence[Mapping[str, Any]],
+) -> Result:
+    _evaluator()
     if isinstance(predictions, (str, Mapping)):
         raise InputError(f"predictions that are a {type(predictions).__name__}", "a list of boxes")
-    known = dict.fromkeys(images)
-    annotations = _by_image(_list(truth, "annotations"), known, categories, "annotation")
-    said = _by_image(predictions, known, categories, "prediction", scored=True)
-    names = sorted(categories)
+    said = _by_image(predictions, images, categories, "prediction", scored=True)
 
     def compute(weights: np.ndarray) -> Figures:
         copies = [image for image, times in zip(images, weights.astype(int).tolist()) for _ in range(times)]
@@ -56,7 +82,7 @@ def box_ap(truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -
             return dict.fromkeys(NAMES, float("nan"))
         truths = [record | {"image_id": row} for row, image in enumerate(copies, 1) for record in annotations[image]]
         found = [record | {"image_id": row} for row, image in enumerate(copies, 1) for record in said[image]]
-        return _evaluate(len(copies), truths, found, names)
+        return _evaluate(len(copies), truths, found, len(categories))
 
     counts = {
         "images": len(images),
@@ -67,30 +93,14 @@ def box_ap(truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -
     }
     items = {"true_boxes": np.array([len(annotations[image]) for image in images])}
     convention = "COCO detection: boxes, IoU 0.50..0.95, 101 recalls, at most 100 predictions of a category in an image"
-    absent = _absent_sizes(annotations)
-    return Result(convention, tuple(map(str, images)), items, counts, compute, absent)
+    return Result(convention, tuple(map(str, images)), items, counts, compute, _absent_sizes(annotations))
 
 
-def read_coco(truth: str | os.PathLike[str], predictions: str | os.PathLike[str]) -> Result:
-    """:func:`box_ap` of two JSON files; errors name the file."""
-    root = parse_json(read_text(truth, "ground truth"), str(truth))
-    found = parse_json(read_text(predictions, "predictions"), str(predictions))
-    if not isinstance(root, Mapping):
-        raise InputError(f"{truth}: a {type(root).__name__}", "an object with images, annotations and categories")
-    if not isinstance(found, list):
-        raise InputError(f"{predictions}: a {type(found).__name__}", "a list of boxes")
-    try:
-        return box_ap(root, found)
-    except InputError as error:
-        file = predictions if error.given.startswith("prediction") else truth
-        raise InputError(f"{file}: {error.given}", error.expected, error.todo) from None
-
-
-def _evaluate(images: int, truths: list[dict[str, Any]], found: list[dict[str, Any]], categories: list[int]) -> Figures:
+def _evaluate(images: int, truths: list[dict[str, Any]], found: list[dict[str, Any]], categories: int) -> Figures:
     COCO, COCOeval = _evaluator()
     data = {
         "images": [{"id": row, "width": 0, "height": 0} for row in range(1, images + 1)],
-        "categories": [{"id": number, "name": str(number)} for number in categories],
+        "categories": [{"id": number, "name": str(number)} for number in range(1, categories + 1)],
         "annotations": [record | {"id": row} for row, record in enumerate(truths, 1)],
     }
     there = COCO(data)
@@ -124,20 +134,21 @@ def _list(root: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _by_image(
-    records: Sequence[Any], images: Mapping[Any, None], categories: set[Any], what: str, scored: bool = False
+    records: Sequence[Any], images: list[Any], categories: list[Any], what: str, scored: bool = False
 ) -> dict[Any, list[dict[str, Any]]]:
-    """Checked boxes of every image; predictions by falling score, equal ones in the order given."""
+    """Checked boxes of every image, in the order given, with categories numbered from 1."""
     groups: dict[Any, list[dict[str, Any]]] = {image: [] for image in images}
+    number = {category: row for row, category in enumerate(categories, 1)}
     for index, record in enumerate(records):
-        place = f"{what} {index}"
+        place = place_of(record, f"{what} {index}")
         image, category = field_of(record, "image_id", place), field_of(record, "category_id", place)
-        for value, name, known in ((image, "image_id", images), (category, "category_id", categories)):
+        for value, name, known in ((image, "image_id", groups), (category, "category_id", number)):
             if not isinstance(value, (int, str)) or value not in known:
                 raise InputError(f"{place}: {name} {value!r}", "one that the ground truth has")
         box = numbers(field_of(record, "bbox", place), f"{place}: bbox", (4,)).tolist()
         if box[2] < 0 or box[3] < 0:
             raise InputError(f"{place}: bbox is {box[2]:g} x {box[3]:g}", "x, y, width, height with no negative size")
-        entry = {"category_id": category, "bbox": box}
+        entry = {"category_id": number[category], "bbox": box}
         if scored:
             entry["score"] = float(numbers(field_of(record, "score", place), f"{place}: score"))
         else:

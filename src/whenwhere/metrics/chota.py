@@ -55,9 +55,9 @@ def chota(
 ) -> Result:
     """Caption-aware HOTA: the cube root of detection, association and caption accuracy.
 
-    At a threshold alpha every match with IoU >= alpha whose true caption is not empty is a pair of captions. Each scorer
-    is called once per video and set of pairs, so what it counts over pairs (CIDEr's document frequencies) stays within
-    the video. A scorer's figure is the mean over all pairs of all videos, and CapA the mean over scorers.
+    At a threshold alpha every match with IoU >= alpha whose true caption is not empty is a pair of captions. Each
+    scorer is called once per video and set of pairs, so what it counts over pairs (CIDEr's document frequencies) stays
+    within the video. A scorer's figure is the mean over all pairs of all videos, and CapA the mean over scorers.
 
     Captions are scored as they stand; no tokeniser is applied. CapA may exceed 1, because CIDEr goes up to 10.
 
@@ -122,8 +122,8 @@ def chota(
     missing = [name for name in PUBLISHED if name not in scorers]
     reasons = {"CHOTA": f"needs {', '.join(missing)} besides {', '.join(scorers)}"} if mark else {}
     return Result(
-        f"CHOTA with captions scored by {', '.join(scorers)} as they stand, document frequencies of each video; @0.5 at "
-        "alpha 0.5, otherwise the mean over alpha 0.05, 0.10, ..., 0.95 of the cube roots",
+        f"CHOTA with captions scored by {', '.join(scorers)} as they stand, document frequencies of each video; @0.5 "
+        "at alpha 0.5, otherwise the mean over alpha 0.05, 0.10, ..., 0.95 of the cube roots",
         names,
         items,
         counts,

@@ -26,7 +26,8 @@ def clear_mot(sequences: Mapping[str, tuple[Detections, Detections]], *, thresho
     A frame's boxes are matched one to one where IoU >= threshold: pairs of the frame before first, then the largest sum
     of IoU. A switch is a match of a true identity with another predicted one than at its last match, however long ago.
     A true identity is mostly tracked if more than 80 % of its boxes are matched, partly from 20 %, mostly lost below.
-    A fragment is a return to being matched; frames where one side has no box at all do not interrupt a track.
+    A fragment is a return to being matched, also after the object was out of sight; frames where one side has no box
+    at all do not interrupt a track.
 
     Args:
         sequences: by video, ``(truth, prediction)``.
@@ -34,8 +35,9 @@ def clear_mot(sequences: Mapping[str, tuple[Detections, Detections]], *, thresho
 
     Returns:
         Result with one item per video: ``MOTA`` (at most 1, may be negative), ``MOTP`` (mean IoU of the matches: a
-        similarity), ``MODA``, ``Recall``, ``Precision``, ``sMOTA`` in shares; ``TP``, ``FN``, ``FP``, ``IDSW``, ``Frag``
-        in boxes and events; ``MT``, ``PT``, ``ML`` in true identities and ``MTR``, ``PTR``, ``MLR`` in shares of them.
+        similarity), ``MODA``, ``Recall``, ``Precision``, ``sMOTA`` in shares; ``TP``, ``FN``, ``FP``, ``IDSW``,
+        ``Frag`` in boxes and events; ``MT``, ``PT``, ``ML`` in true identities and ``MTR``, ``PTR``, ``MLR`` in shares
+        of them.
 
     Raises:
         InputError: if there is no video or the threshold is out of range.

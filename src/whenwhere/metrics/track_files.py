@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from whenwhere.errors import InputError
-from whenwhere.metrics.records import field_of, numbers
+from whenwhere.metrics.files import read_json, read_records, reading
+from whenwhere.metrics.records import field_of, numbers, place_of
 from whenwhere.metrics.tracks import Detections
 from whenwhere.reports import mot
-from whenwhere.results.files import read_text
-from whenwhere.results.record import parse_json
 
 PathLike = str | os.PathLike[str]
 
@@ -67,27 +66,30 @@ def read_dense_voc(truth: PathLike, predictions: PathLike) -> dict[str, tuple[De
     Raises:
         InputError: naming file and record.
     """
-    root = parse_json(read_text(truth, "ground truth"), str(truth))
-    boxes = parse_json(read_text(predictions, "predictions"), str(predictions))
-    if not isinstance(boxes, list):
-        raise InputError(f"{predictions}: a {type(boxes).__name__}", "a list of boxes")
+    root, boxes = read_json(Path(truth)), read_records(Path(predictions))
     images = field_of(root, "images", str(truth))
-    video = {}
+    video: dict[int | str, str] = {}
     for index, image in enumerate(images if isinstance(images, list) else []):
         place = f"{truth}: image {index}"
-        video[field_of(image, "id", place)] = str(field_of(image, "video_id", place))
+        number = field_of(image, "id", place)
+        if not isinstance(number, (int, str)) or number in video:
+            raise InputError(f"{place}: id {number!r}", "a whole number or a string, every id once")
+        video[number] = str(field_of(image, "video_id", place))
     if not video:
         raise InputError(f"{truth}: no images", "a list of images with id and video_id")
+    frames = {number: place for place, number in enumerate(video)}
     sides = []
     annotations = field_of(root, "annotations", str(truth))
+    if not isinstance(annotations, list):
+        raise InputError(f"{truth}: annotations that are a {type(annotations).__name__}", "a list")
     for records, place, scored in ((annotations, f"{truth}: annotation", False), (boxes, f"{predictions}: box", True)):
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in video.values()}
         for index, record in enumerate(records):
-            here = f"{place} {index}"
+            here = place_of(record, f"{place} {index}")
             image = field_of(record, "image_id", here)
-            if image not in video:
+            if not isinstance(image, (int, str)) or image not in video:
                 raise InputError(f"{here}: image_id {image!r}", "the id of an image of the ground truth")
-            rows[video[image]].append(_dense_voc_box(record, image, here, scored, index))
+            rows[video[image]].append(_dense_voc_box(record, frames[image], here, scored, index))
         sides.append({name: Detections.from_records(found) for name, found in rows.items()})
     return {name: (sides[0][name], sides[1][name]) for name in sides[0]}
 
@@ -108,10 +110,8 @@ def _dense_voc_box(record: Mapping[str, Any], frame: int, place: str, scored: bo
 
 
 def _mot_side(file: Path, true_side: bool) -> Detections:
-    try:
+    with reading(file):
         tracks = mot.read(file, rate=1.0)
-    except InputError as error:
-        raise InputError(f"{file}: {error.given}", error.expected, error.todo) from None
     side = Detections.from_tracks(tracks)
     if not true_side:
         return side

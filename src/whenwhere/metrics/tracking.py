@@ -1,86 +1,38 @@
-"""Score the tracks of a tracker from files: HOTA, CLEAR MOT and identity scores, with intervals over videos."""
+"""All scores of tracking at once: HOTA, CLEAR MOT and identity scores of the same videos."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from whenwhere.errors import WhenwhereError
-from whenwhere.metrics.bootstrap import intervals
+import numpy as np
+
 from whenwhere.metrics.clear_mot import clear_mot
 from whenwhere.metrics.hota import hota
 from whenwhere.metrics.identity import identity
-from whenwhere.metrics.result import Result
-from whenwhere.metrics.track_files import read_mot
+from whenwhere.metrics.result import Figures, Result
 from whenwhere.metrics.tracks import Detections
 
 
-def tracking(sequences: Mapping[str, tuple[Detections, Detections]]) -> dict[str, Result]:
-    """All tracking scores of the same videos: ``{"HOTA": ..., "CLEAR": ..., "identity": ...}``.
+def tracking(sequences: Mapping[str, tuple[Detections, Detections]]) -> Result:
+    """The figures of :func:`~whenwhere.metrics.hota.hota`, :func:`~whenwhere.metrics.clear_mot.clear_mot` and
+    :func:`~whenwhere.metrics.identity.identity` in one result.
 
     Args:
         sequences: by video, ``(truth, prediction)``.
 
+    Returns:
+        Result with one item per video.
+
     Raises:
         InputError: if there is no video.
     """
-    return {"HOTA": hota(sequences), "CLEAR": clear_mot(sequences), "identity": identity(sequences)}
+    parts = (hota(sequences), clear_mot(sequences), identity(sequences))
 
+    def compute(weights: np.ndarray) -> Figures:
+        return {name: value for part in parts for name, value in part.compute(weights).items()}
 
-def report(results: Mapping[str, Result], *, ci: bool = False, samples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Results as they are written to JSON: convention, counts, figures, what was left out and, if asked, intervals.
-
-    Args:
-        results: by name.
-        ci: whether to add 95 % intervals from resampling the items.
-        samples: number of resamples.
-        seed: of the resampling.
-
-    Raises:
-        InputError: intervals of fewer than two items.
-    """
-    told: dict[str, Any] = {}
-    for name, result in results.items():
-        told[name] = {
-            "convention": result.convention,
-            "counts": dict(result.counts),
-            "left_out": dict(result.left_out),
-            "figures": {figure: _json_number(value) for figure, value in result.figures().items()},
-        }
-        if ci:
-            ends = intervals(result, samples=samples, seed=seed).items()
-            told[name]["intervals"] = {figure: [_json_number(end) for end in pair] for figure, pair in ends}
-    return told
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Score MOTChallenge files: ``python -m whenwhere.metrics.tracking TRUTH PREDICTIONS [--ci]`` prints JSON."""
-    parser = argparse.ArgumentParser(prog="python -m whenwhere.metrics.tracking", description=__doc__)
-    parser.add_argument("truth", help="a file, or a folder of <video>.txt or <video>/gt/gt.txt")
-    parser.add_argument("predictions", help="a file, or a folder of <video>.txt")
-    parser.add_argument("--ci", action="store_true", help="add 95%% intervals over videos")
-    parser.add_argument("--samples", type=int, default=1000, help="resamples for the intervals")
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling")
-    try:
-        options = parser.parse_args(arguments)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    try:
-        results = tracking(read_mot(options.truth, options.predictions))
-        told = report(results, ci=options.ci, samples=options.samples, seed=options.seed)
-    except WhenwhereError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(told, indent=1, allow_nan=False))
-    return 0
-
-
-def _json_number(value: float) -> float | None:
-    return value if value == value else None  # JSON has no NaN
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    items = {
+        f"{part}/{name}": v for part, found in zip(("HOTA", "CLEAR", "ID"), parts) for name, v in found.items.items()
+    }
+    convention = "; ".join(part.convention for part in parts)
+    return Result(convention, parts[0].ids, items, parts[0].counts, compute)

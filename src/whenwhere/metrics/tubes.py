@@ -1,7 +1,7 @@
 """Where and when is the thing that a sentence speaks of? Spatio-temporal grounding: sIoU, tIoU, vIoU.
 
-Source: Zhang et al., "Where Does It Exist: Spatio-Temporal Video Grounding for Multi-Form Sentences", CVPR 2020 (VidSTG),
-as later evaluators compute it.
+Source: Zhang et al., "Where Does It Exist: Spatio-Temporal Video Grounding for Multi-Form Sentences", CVPR 2020
+(VidSTG), as later evaluators compute it.
 """
 
 from __future__ import annotations

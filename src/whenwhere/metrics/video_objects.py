@@ -1,7 +1,7 @@
 """J&F: masks of objects in video, scored by region (IoU) and by contour.
 
-Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016 (DAVIS);
-several objects: Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation", 2017.
+Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016
+(DAVIS); several objects: Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation", 2017.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def video_objects(
     ids, rows, frames, extra = [], [], 0, 0
     for name in sorted(truths):
         truth = _labels(truths[name], f"video {name!r}, truth")
-        said = _labels(predictions[name], f"video {name!r}, prediction") if name in predictions else np.zeros_like(truth)
+        said = (
+            _labels(predictions[name], f"video {name!r}, prediction") if name in predictions else np.zeros_like(truth)
+        )
         if said.shape != truth.shape:
             raise InputError(f"video {name!r}: masks {said.shape}", f"frames, height and width {truth.shape}")
         objects = np.unique(truth[truth > 0]).tolist()
