@@ -16,7 +16,7 @@ BOX, OFF = [0.0, 0, 40, 40], [10.0, 0, 50, 40]  # IoU 0.6
 
 
 def tube(start: int, end: int, box=BOX, **more):
-    return {"span": [start, end], "boxes": {frame: box for frame in range(start, end)}, **more}
+    return {"span": [start, end], "boxes": dict.fromkeys(range(start, end), box), **more}
 
 
 @pytest.mark.parametrize(
