@@ -162,7 +162,7 @@ def _absent_sizes(annotations: Mapping[Any, list[dict[str, Any]]]) -> dict[str, 
     """Figures that are NaN because there is no true box of the size, and why."""
     areas = [record["area"] for group in annotations.values() for record in group if not record["iscrowd"]]
     sizes = {"s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, 1e10)}
-    left_out = {}
+    left_out: dict[str, str] = {}
     for mark, (least, most) in sizes.items():
         if not any(least <= area <= most for area in areas):
             left_out |= {f"{kind}{mark}": f"no true box of {least:g}..{most:g} square pixels" for kind in ("AP", "AR")}

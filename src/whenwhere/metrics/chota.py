@@ -108,7 +108,7 @@ def chota(
             f"CapA{mark}" if len(scorers) > 1 else f"CapA[{next(iter(scorers))}]": captions,
             **each,
         }
-        figures = {}
+        figures: Figures = {}
         for name, values in curves.items():
             figures |= {name: float(values.mean()), f"{name}@0.5": float(values[_HALF])}
         return figures

@@ -15,6 +15,7 @@ from whenwhere.metrics.tracks import Detections, Overlaps, assign, overlaps, rea
 
 ALPHAS = np.arange(1, 20) / 20  # 0.05, 0.10, ..., 0.95
 _SLACK = np.finfo(np.float64).eps
+_TABLE = 1_000_000  # pairs of identities that are kept as a table
 
 
 class Matches(NamedTuple):
@@ -89,20 +90,39 @@ def match(pairs: Overlaps) -> Matches:
     mutual = np.bincount(together, share, len(which))  # (pairs of identities,)
     boxes = pairs.truth.boxes_of_id[which[:, 0]] + pairs.prediction.boxes_of_id[which[:, 1]]
     score = (mutual / (boxes - mutual))[together] * pairs.iou
-    chosen = []
-    for true, predicted, here in pairs.frames():
-        if here.stop == here.start:
-            continue
-        local = pairs.true[here] - true.start, pairs.predicted[here] - predicted.start
-        shape = (true.stop - true.start, predicted.stop - predicted.start)
-        place = np.full(shape, -1)
-        place[local] = np.arange(here.start, here.stop)
-        table = np.zeros(shape)
-        table[local] = score[here]
-        chosen.append(place[assign(table)])
-    kept = np.concatenate([np.empty(0, np.int64), *chosen])
-    kept = kept[kept >= 0]  # an assignment fills up with pairs that do not overlap
+    kept = _best(pairs, score)
     return Matches(pairs.true[kept], pairs.predicted[kept], pairs.iou[kept])
+
+
+def _best(pairs: Overlaps, score: np.ndarray) -> np.ndarray:
+    """The pairs of the one-to-one matching of each frame with the largest sum of scores: int64, places in the pairs."""
+    alone = (np.bincount(pairs.true)[pairs.true] == 1) & (np.bincount(pairs.predicted)[pairs.predicted] == 1)
+    open_ = np.flatnonzero(~alone)  # boxes with a choice; the others are matched as they are
+    if not len(open_):
+        return np.flatnonzero(alone)
+    frame = np.repeat(np.arange(len(pairs.starts) - 1), np.diff(pairs.starts))[open_]
+    edges = np.flatnonzero(np.diff(frame, prepend=-1))
+    # Rows and columns that take part are numbered without gaps, from 0 in each frame
+    local, sizes = [], []
+    for places in (pairs.true[open_], pairs.predicted[open_]):
+        used = np.zeros(int(places.max()) + 1, bool)
+        used[places] = True
+        rank = (np.cumsum(used) - 1)[places]
+        low = np.minimum.reduceat(rank, edges)
+        sizes.append((np.maximum.reduceat(rank, edges) - low + 1).tolist())
+        local.append(rank - np.repeat(low, np.diff(edges, append=len(open_))))
+    chosen = [np.flatnonzero(alone)]
+    values = score[open_]
+    ends = [*edges.tolist()[1:], len(open_)]
+    for start, stop, height, width in zip(edges.tolist(), ends, *sizes):
+        where = local[0][start:stop], local[1][start:stop]
+        table = np.zeros((height, width))
+        table[where] = values[start:stop]
+        place = np.full((height, width), -1)
+        place[where] = open_[start:stop]
+        chosen.append(place[assign(table)])
+    kept = np.concatenate(chosen)
+    return np.sort(kept[kept >= 0])  # an assignment fills up with pairs that do not overlap
 
 
 def statistics(pairs: Overlaps, matches: Matches) -> dict[str, np.ndarray]:
@@ -149,7 +169,7 @@ def count_boxes(sequences: Mapping[str, tuple[Detections, Detections]]) -> dict[
     counts = {"videos": len(sequences)}
     for place, side in enumerate(("true", "predicted")):
         counts[f"{side} boxes"] = sum(len(pair[place]) for pair in sequences.values())
-        counts[f"{side} identities"] = sum(len(set(pair[place].codes().tolist())) for pair in sequences.values())
+        counts[f"{side} identities"] = sum(int(pair[place].codes().max(initial=-1)) + 1 for pair in sequences.values())
     counts["videos without prediction"] = sum(len(pair[1]) == 0 for pair in sequences.values())
     return counts
 
@@ -157,7 +177,13 @@ def count_boxes(sequences: Mapping[str, tuple[Detections, Detections]]) -> dict[
 def _pairs_of_ids(pairs: Overlaps, true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct pairs of identities ``(k, 2)``, and for each given pair which of them it is ``(n,)``."""
     width = max(1, len(pairs.prediction.boxes_of_id))
-    keys, together = np.unique(true * width + predicted, return_inverse=True)
+    key = true * width + predicted
+    if len(pairs.truth.boxes_of_id) * width > _TABLE:
+        keys, together = np.unique(key, return_inverse=True)
+    else:  # counting is faster than sorting
+        used = np.zeros(len(pairs.truth.boxes_of_id) * width, bool)
+        used[key] = True
+        keys, together = np.flatnonzero(used), (np.cumsum(used) - 1)[key]
     return np.stack([keys // width, keys % width], axis=1), together
 
 

@@ -56,6 +56,7 @@ class Detections:
         object.__setattr__(self, "frames", frames.astype(np.int64))
         object.__setattr__(self, "boxes", boxes)
         object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "_codes", self._number())
         codes = self.codes()
         keys = np.stack([self.frames, codes])  # (2, n)
         if len(codes) and np.unique(keys, axis=1).shape[1] < len(codes):
@@ -72,6 +73,9 @@ class Detections:
 
     def codes(self) -> np.ndarray:
         """Identities as numbers 0, 1, ... without gaps: int64 ``(n,)``."""
+        return self.__dict__["_codes"]
+
+    def _number(self) -> np.ndarray:
         if isinstance(self.ids, np.ndarray) and self.ids.dtype.kind in "iu":
             return np.unique(self.ids, return_inverse=True)[1].astype(np.int64)
         number: dict[Hashable, int] = {}
@@ -187,6 +191,7 @@ def overlaps(truth: Detections, prediction: Detections) -> Overlaps:
     frames = np.union1d(truth.frames, prediction.frames)
     left, right = _side(truth, frames), _side(prediction, frames)
     here, there = truth.boxes[left.rows], prediction.boxes[right.rows]
+    ours, theirs = (np.ascontiguousarray(boxes.T) for boxes in (here, there))  # (4, n)
     many, width = np.diff(left.starts), np.diff(right.starts)  # (frames,) boxes of each side
     pairs = np.concatenate([[0], np.cumsum(many * width)])
     found = []
@@ -194,19 +199,21 @@ def overlaps(truth: Detections, prediction: Detections) -> Overlaps:
     while first < len(frames):
         last = max(first + 1, int(np.searchsorted(pairs, pairs[first] + _BLOCK, side="right")) - 1)
         block = slice(first, last)
-        sizes = many[block] * width[block]
-        frame = np.repeat(np.arange(first, last), sizes)  # (pairs of the block,)
-        inside = np.arange(len(frame)) - np.repeat(pairs[block] - pairs[first], sizes)
-        true = left.starts[frame] + inside // width[frame]
-        predicted = right.starts[frame] + inside % width[frame]
+        rows = np.arange(left.starts[first], left.starts[last])  # true boxes of the block
+        times = np.repeat(width[block], many[block])  # how many predicted boxes each of them meets
+        true = np.repeat(rows, times)  # (pairs of the block,)
+        before = np.repeat(right.starts[block], many[block]) - (np.cumsum(times) - times)
+        predicted = np.arange(len(true)) + np.repeat(before, times)
+        meet = (ours[0][true] < theirs[2][predicted]) & (theirs[0][predicted] < ours[2][true])
+        true, predicted = true[meet], predicted[meet]
         iou = box_iou_rows(here[true], there[predicted])
         near = np.flatnonzero(iou > 0)
-        found.append((frame[near], true[near], predicted[near], iou[near]))
+        found.append((true[near], predicted[near], iou[near]))
         first = last
     none = np.empty(0, np.int64)
-    frame, true, predicted = (np.concatenate([none, *(part[column] for part in found)]) for column in range(3))
-    iou = np.concatenate([np.empty(0), *(part[3] for part in found)])
-    return Overlaps(left, right, true, predicted, iou, np.searchsorted(frame, np.arange(len(frames) + 1)))
+    true, predicted = (np.concatenate([none, *(part[column] for part in found)]) for column in range(2))
+    iou = np.concatenate([np.empty(0), *(part[2] for part in found)])
+    return Overlaps(left, right, true, predicted, iou, np.searchsorted(true, left.starts))
 
 
 def read_pairs(sequences: Mapping[str, tuple[Detections, Detections]]) -> tuple[str, ...]:
