@@ -16,6 +16,7 @@ from whenwhere.metrics import tracks
 from whenwhere.metrics.clear_mot import clear_mot
 from whenwhere.metrics.hota import hota
 from whenwhere.metrics.identity import identity
+from whenwhere.metrics.tasks import score_files
 from whenwhere.metrics.track_files import read_mot
 from whenwhere.metrics.tracking import tracking
 from whenwhere.metrics.tracks import Detections
@@ -190,6 +191,7 @@ def test_mot_files_name_line_and_leave_out_what_does_not_count(tmp_path):
     videos = read_mot(truth, said)
     assert list(videos) == ["a"] and len(videos["a"][0]) == 1
     assert tracking(videos).figures()["HOTA"] == 1.0
+    assert score_files("tracking", [truth], said, ["HOTA", "IDF1"])[1] == {"HOTA": 1.0, "IDF1": 1.0}
     (said / "a.txt").write_text("1,9,0,0,10,10,0.5,-1,-1,-1\n2,9,0,nan,10,10,0.5,-1,-1,-1\n")
     with pytest.raises(InputError, match=r"a\.txt: line 2"):
         read_mot(truth, said)
