@@ -17,6 +17,12 @@ module              what it has
 ``semantic``        ``semantic_segmentation``: mIoU by one confusion matrix
 ``word_grounding``  ``word_grounding``: where the words of a narrative are
 ``region_captions`` ``dense_region_captions``: mAP of Visual Genome
+``tracking``        ``tracking``: all of ``hota``, ``clear_mot`` and ``identity``, each a module of its own
+``chota``           ``chota``: tracks with captions
+``tubes``           ``tube_grounding``: sIoU, tIoU, vIoU
+``video_objects``   ``video_objects``: J&F of masks
+``box_ap``          ``box_ap``: the 12 figures of COCO for boxes
+``tracks``          ``Detections``: the records of tracking; ``track_files`` reads them
 ``entities``        ``entities``: precision, recall and F1 of names
 ``cater``, ``acre`` ``snitch_localisation``, ``acre``: benchmarks of reasoning
 ``result``          ``Result``: what the newer scorers return: figures, intervals, convention, counts

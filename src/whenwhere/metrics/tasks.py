@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from whenwhere.errors import InputError, MissingDependency, WhenwhereError
+from whenwhere.metrics.box_ap import read_coco
 from whenwhere.metrics.caption_files import Meteor, score_captions, score_dense_captions
+from whenwhere.metrics.chota import chota
 from whenwhere.metrics.files import read_records
 from whenwhere.metrics.qvhighlights import published, qvhighlights
 from whenwhere.metrics.record_files import score_actions, score_names, score_referring
+from whenwhere.metrics.records import by_id
 from whenwhere.metrics.result import Figures, Result
+from whenwhere.metrics.track_files import read_dense_voc, read_mot
+from whenwhere.metrics.tracking import tracking
+from whenwhere.metrics.tubes import tube_grounding
 
 # Figures that people ask for and that are not given under a name that is not theirs.
 REFUSED = {
@@ -73,6 +79,23 @@ def _with_meteor(score: Callable[[Sequence[Path], Path, Meteor | None], Result])
     return run
 
 
+def _tracking(gt: Sequence[Path], pred: Path) -> Result:
+    return tracking(read_mot(gt[0], pred))
+
+
+def _dense_voc(gt: Sequence[Path], pred: Path) -> Result:
+    return chota(read_dense_voc(gt[0], pred))
+
+
+def _boxes(gt: Sequence[Path], pred: Path) -> Result:
+    return read_coco(gt[0], pred)
+
+
+def _tubes(gt: Sequence[Path], pred: Path) -> Result:
+    found = by_id(read_records(pred), "id", "prediction")
+    return tube_grounding(found, by_id(read_records(gt[0]), "id", "sample"))
+
+
 def _moments(gt: Sequence[Path], pred: Path) -> Result:
     return qvhighlights(read_records(pred), read_records(gt[0]))
 
@@ -124,6 +147,31 @@ TASKS: dict[str, Task] = {
         "id and caption_entities [{text, label}, ...]",
         "id and generated_entities [{text, label}, ...]",
         score_names,
+    ),
+    "tracking": Task(
+        "tracks of objects in videos: HOTA, CLEAR MOT, identity scores",
+        "MOTChallenge text: a file, or a folder of <video>.txt or <video>/gt/gt.txt",
+        "MOTChallenge text: a file, or a folder of <video>.txt",
+        _tracking,
+        brief=("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDSW", "FP", "FN", "MT", "ML", "Frag"),
+    ),
+    "dense-voc": Task(
+        "tracks with captions (Dense Video Object Captioning): CHOTA's parts",
+        '{"images": [{id, video_id}], "annotations": [{image_id, track_id, bbox, caption}]}',
+        "[{image_id, track_id, bbox, score, caption}, ...]",
+        _dense_voc,
+    ),
+    "boxes": Task(
+        "boxes of objects in images: the 12 figures of COCO",
+        "COCO instances: images, annotations, categories",
+        "COCO results: [{image_id, category_id, bbox, score}, ...]",
+        _boxes,
+    ),
+    "tubes": Task(
+        "spatio-temporal grounding of sentences: sIoU, tIoU, vIoU",
+        'JSON lines with id, span [start, end) and boxes {frame: [x1, y1, x2, y2]}; perhaps "frames" and "type"',
+        "JSON lines with id, span and boxes",
+        _tubes,
     ),
 }
 
