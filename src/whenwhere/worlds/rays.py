@@ -87,7 +87,9 @@ def normals(shape: str, point: Vec, direction: Vec) -> Vec:
         on_x = (ax >= ay) & (ax >= az)
         on_y = ~on_x & (ay >= az)
         on_z = ~on_x & ~on_y
-        return Vec(torch.where(on_x, x.sign(), zero), torch.where(on_y, y.sign(), zero), torch.where(on_z, z.sign(), zero))
+        return Vec(
+            torch.where(on_x, x.sign(), zero), torch.where(on_y, y.sign(), zero), torch.where(on_z, z.sign(), zero)
+        )
     radial = (x * x + y * y).sqrt()
     if shape == "cylinder":
         cap = z.abs() * (1 / CYLINDER_FLATNESS) > radial

@@ -1,7 +1,7 @@
 """Pictures of a scene, with what is in every pixel: analytic ray casting in plain torch, many frames at once.
 
 Each object is tested only where its bounding sphere shows, and each shadow only where that of the bounding sphere can
-fall, so that the work follows the pixels that are covered and not pixels times objects. Colours are mixed with +, -, *, /
+fall, so that the work follows the pixels that are covered and not pixels times objects. Colours are mixed with +, -, *,
 and square roots, light adding up in the square of the sRGB value (a gamma of 2): a frame is the same to the bit
 whatever the batch it is rendered in, the number of threads or the process.
 """
@@ -94,9 +94,7 @@ def render(
             parts.append(_Batch(scene, at[first : first + chunk], size, torch.device(device)).render())
     rgb, masks, depth, boxes, pixels, alone = (np.concatenate(part) for part in zip(*parts, strict=True))
     positions = scene.positions(at)
-    return Rendered(
-        at, rgb, masks, depth, boxes, pixels, alone, positions, scene.camera.project(positions, at, size)
-    )
+    return Rendered(at, rgb, masks, depth, boxes, pixels, alone, positions, scene.camera.project(positions, at, size))
 
 
 class _Batch:
@@ -188,7 +186,7 @@ class _Batch:
     # -- which pixels to test
 
     def _rectangles(self, centres: np.ndarray, radii: np.ndarray, shown: np.ndarray) -> np.ndarray:
-        """Pixel rectangles (T, N, 4) x1, y1, x2, y2 (exclusive) that hold the pictures of spheres, exact but for rounding."""
+        """Pixel rectangles (T, N, 4) x1, y1, x2, y2 (exclusive) that hold the pictures of spheres."""
         seen = centres - self.eye[:, None]
         x, y, z = np.moveaxis(seen, -1, 0)
         a = self.axes[:, None]
@@ -333,7 +331,9 @@ class _Batch:
         x, y = self.centres[..., 0] - source[0], self.centres[..., 1] - source[1]
         drop = source[2] - self.centres[..., 2]
         away = np.sqrt(x * x + y * y)
-        along = np.where(away[..., None] > 1e-9, np.stack([x, y], axis=-1) / np.maximum(away, 1e-9)[..., None], [1.0, 0.0])
+        along = np.where(
+            away[..., None] > 1e-9, np.stack([x, y], axis=-1) / np.maximum(away, 1e-9)[..., None], [1.0, 0.0]
+        )
         room = drop * drop - radii * radii
         inside = (drop > 0) & (room > 1e-6)  # else the shadow reaches the horizon
         safe = np.where(inside, room, 1.0)
@@ -371,7 +371,9 @@ class _Batch:
         normal = self._empty(len(spots))
         count = max(1, len(self.scene.objects))
         ids = rows % count
-        kinds = torch.tensor([SHAPES.index(thing.shape) for thing in self.scene.objects] or [0], device=self.device)[ids]
+        kinds = torch.tensor([SHAPES.index(thing.shape) for thing in self.scene.objects] or [0], device=self.device)[
+            ids
+        ]
         for shape, _ in self._by_shape():
             at = torch.nonzero(kinds == SHAPES.index(shape))[:, 0]
             found = normals(shape, local.pick(at), ray.pick(at))

@@ -151,7 +151,12 @@ class Object:
     radius: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, known in (("shape", SHAPES), ("colour", (*COLOURS, "gold")), ("material", MATERIALS), ("size", SIZES)):
+        for name, known in (
+            ("shape", SHAPES),
+            ("colour", (*COLOURS, "gold")),
+            ("material", MATERIALS),
+            ("size", SIZES),
+        ):
             if getattr(self, name) not in known:
                 raise InputError(f"{name} {getattr(self, name)!r}", f"one of {', '.join(known)}")
         if self.radius == 0.0:
