@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from whenwhere.errors import InputError
+from whenwhere.worlds.camera import Camera
+from whenwhere.worlds.paths import Key, Poses, Trajectory, Vector
 
-Vector = tuple[float, float, float]
+__all__ = ["Action", "Camera", "Containment", "Key", "Light", "Object", "Poses", "Scene", "Trajectory", "Vector"]
 
 SHAPES = ("sphere", "cube", "cylinder", "cone", "snitch")
 MATERIALS = ("metal", "rubber")
@@ -37,93 +39,6 @@ SNITCH_RING = 0.75
 
 
 @dataclass(frozen=True)
-class Key:
-    """Where an object is at one time.
-
-    Args:
-        time: seconds.
-        position: x, y, z of the object's centre.
-        yaw: degrees about the vertical, counterclockwise seen from above.
-        tilt: degrees about the object's own y axis, applied before the yaw.
-        scale: factor of the object's radius.
-    """
-
-    time: float
-    position: Vector
-    yaw: float = 0.0
-    tilt: float = 0.0
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class Poses:
-    """A trajectory at T times: ``position`` (T, 3), ``yaw``, ``tilt`` (degrees) and ``scale`` (T,), all float64."""
-
-    position: np.ndarray
-    yaw: np.ndarray
-    tilt: np.ndarray
-    scale: np.ndarray
-
-    def rotation(self) -> np.ndarray:
-        """Return (T, 3, 3): ``rotation @ v`` takes a vector of the object's frame into the world's."""
-        cy, sy = _turn(self.yaw)
-        ct, st = _turn(self.tilt)
-        zero = np.zeros_like(cy)
-        rows = [[cy * ct, -sy, cy * st], [sy * ct, cy, sy * st], [-st, zero, ct]]
-        return np.moveaxis(np.array(rows), -1, 0)
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """A path through time: linear between its keys, at rest before the first and after the last.
-
-    Args:
-        keys: at least one, at increasing times.
-
-    Raises:
-        InputError: there is no key, or the times do not increase.
-    """
-
-    keys: tuple[Key, ...]
-
-    def __post_init__(self) -> None:
-        times = [key.time for key in self.keys]
-        if not times or any(after <= before for before, after in zip(times, times[1:], strict=False)):
-            raise InputError(f"keys at {times}", "at least one key, at strictly increasing times")
-
-    @classmethod
-    def still(cls, position: Vector, yaw: float = 0.0) -> Trajectory:
-        """Return the path of an object that never moves."""
-        return cls((Key(0.0, position, yaw),))
-
-    @property
-    def last(self) -> Key:
-        """The key at which the path ends."""
-        return self.keys[-1]
-
-    def then(self, *keys: Key) -> Trajectory:
-        """Return the path with later keys appended; the object rests until ``keys[0]``.
-
-        The first of the keys tells when the rest ends, so it repeats the pose of :attr:`last` at the time of the start;
-        it is left out where the path already ends at that time.
-        """
-        return Trajectory(self.keys + (keys[1:] if keys and keys[0].time == self.last.time else keys))
-
-    def poses(self, times: Sequence[float] | np.ndarray) -> Poses:
-        """Return the poses at (T,) times in seconds."""
-        at = np.asarray(times, np.float64)
-        knots = np.array([key.time for key in self.keys])
-        values = np.array([(*key.position, key.yaw, key.tilt, key.scale) for key in self.keys])  # (K, 6)
-        x, y, z, yaw, tilt, scale = (np.interp(at, knots, column) for column in values.T)
-        return Poses(np.stack([x, y, z], axis=-1), yaw, tilt, scale)
-
-    def position(self, time: float) -> Vector:
-        """Return x, y, z at one time."""
-        x, y, z = self.poses([time]).position[0].tolist()
-        return x, y, z
-
-
-@dataclass(frozen=True)
 class Object:
     """One thing of the world.
 
@@ -137,7 +52,7 @@ class Object:
         material: one of `MATERIALS`.
         size: one of `SIZES`; the word for it.
         path: of the object's centre.
-        radius: None takes the radius of the size.
+        radius: 0 takes the radius of the size.
 
     Raises:
         InputError: a word is unknown.
@@ -201,55 +116,6 @@ class Object:
     def at(self, path: Trajectory) -> Object:
         """Return the same object with another path."""
         return replace(self, path=path)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera that looks at a point, with z up in the picture.
-
-    A point P shows at column ``(1 + X) W / 2`` and row ``(1 - Y) H / 2`` with ``X = focal * right.(P - eye) / w``,
-    ``Y = aspect * focal * up.(P - eye) / w`` and the depth ``w = forward.(P - eye)``.
-
-    Args:
-        eye: its path (yaw, tilt and scale of the keys have no meaning).
-        target: path of the point it looks at.
-        focal: of a picture from -1 to 1 in width; 2.1875 is a lens of 35 mm on a film of 32 mm.
-        aspect: width by height of what the camera sees; None takes that of the picture, so that pixels are square.
-            A picture of another aspect is squeezed.
-    """
-
-    eye: Trajectory
-    target: Trajectory = field(default_factory=lambda: Trajectory.still((0.0, 0.0, 0.0)))
-    focal: float = 2.1875
-    aspect: float | None = None
-
-    def frames(self, times: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the eye (T, 3) and the axes (T, 3, 3) as rows right, up, forward, at (T,) times in seconds."""
-        eye, target = self.eye.poses(times).position, self.target.poses(times).position
-        forward = _unit(target - eye)
-        right = _unit(np.cross(forward, [0.0, 0.0, 1.0]))
-        return eye, np.stack([right, np.cross(right, forward), forward], axis=1)
-
-    def project(self, points: np.ndarray, times: Sequence[float] | np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Return where points show in the picture.
-
-        Args:
-            points: (T, ..., 3) of the world, one set for each time.
-            times: (T,) seconds.
-            size: height and width in pixels.
-
-        Returns:
-            (T, ..., 3) float64: column and row in pixels (not clipped), and the depth, positive in front of the camera.
-        """
-        height, width = size
-        eye, axes = self.frames(times)
-        extra = (1,) * (points.ndim - 2)
-        x, y, z = np.moveaxis(points - eye.reshape(len(eye), *extra, 3), -1, 0)
-        a = axes.reshape(len(eye), *extra, 3, 3)
-        right, up, depth = (a[..., i, 0] * x + a[..., i, 1] * y + a[..., i, 2] * z for i in range(3))
-        column = (1 + self.focal * right / depth) * width / 2
-        row = (1 - (self.aspect or width / height) * self.focal * up / depth) * height / 2
-        return np.stack([column, row, depth], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -327,7 +193,7 @@ class Scene:
     seconds: float
     actions: tuple[Action, ...] = ()
     containments: tuple[Containment, ...] = ()
-    ambient: float = 0.35
+    ambient: float = 0.25
     floor: tuple[int, int, int] = (168, 168, 168)
     background: tuple[int, int, int] = (120, 124, 130)
     checks: float = 0.0
@@ -337,10 +203,10 @@ class Scene:
         for action in self.actions:
             if not 0 <= action.start < action.end <= self.seconds + 1e-9:
                 raise InputError(f"{action} in a scene of {self.seconds:g} s", "actions inside the scene")
-        for item in (*self.actions, *self.containments):
-            numbers = (item.actor, item.target or 0) if isinstance(item, Action) else (item.inner, item.outer)
-            if not all(0 <= number < len(self.objects) for number in numbers):
-                raise InputError(f"{item} with {len(self.objects)} objects", "indices of objects in the scene")
+        used = {number for action in self.actions for number in (action.actor, action.target or 0)}
+        used |= {number for item in self.containments for number in (item.inner, item.outer)}
+        if not used <= set(range(len(self.objects))):
+            raise InputError(f"events of objects {sorted(used)}", f"indices of the scene's {len(self.objects)} objects")
 
     def positions(self, times: Sequence[float] | np.ndarray) -> np.ndarray:
         """Return the centres of all objects, (T, N, 3) float64, at (T,) times in seconds."""
@@ -354,14 +220,3 @@ class Scene:
         for item in self.containments:
             inside[:, item.inner] |= (at >= item.start) & (at <= item.end)
         return inside
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
-    return vectors / np.sqrt(x * x + y * y + z * z)[..., None]
-
-
-def _turn(degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine, one by one: vectorised kernels may round a number differently at the end of an array."""
-    angles = [math.radians(angle) for angle in degrees.tolist()]
-    return np.array([math.cos(angle) for angle in angles]), np.array([math.sin(angle) for angle in angles])

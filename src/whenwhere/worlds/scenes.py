@@ -24,7 +24,7 @@ EYE = (7.4811, -6.5076, 5.3437)
 """Where the camera of CLEVR and CATER stands before it is jittered; it looks at the origin."""
 LIGHTS = ((6.45, -2.91, 4.26), (-4.67, -4.01, 3.01), (-1.17, 2.65, 5.82))
 """Key, fill and back light of the same scenes."""
-STRENGTHS = (0.62, 0.16, 0.2)
+STRENGTHS = (0.85, 0.2, 0.25)
 _STEP = 0.05  # seconds between the times at which paths are compared
 _TRIES = 60
 
