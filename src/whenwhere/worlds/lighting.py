@@ -73,7 +73,7 @@ def shade_floor(frames: Frames, floor: Floor, bare: Tensor) -> list[Tensor]:
 def shade_objects(frames: Frames, seen: Hits) -> list[Tensor]:
     """Return the light that objects send to the camera at the hits.
 
-    Rubber is matte with a weak, broad highlight; metal has a bright small one and mirrors a bright sky over a dark floor.
+    Rubber is matte with a weak, broad highlight; metal has a small bright one and mirrors a sky over dark ground.
 
     Returns:
         Red, green and blue, (n,) each, 1 for white, under a gamma of 2.

@@ -25,7 +25,7 @@ EYE = (7.4811, -6.5076, 5.3437)
 LIGHTS = ((6.45, -2.91, 4.26), (-4.67, -4.01, 3.01), (-1.17, 2.65, 5.82))
 """Key, fill and back light of the same scenes."""
 STRENGTHS = (0.85, 0.2, 0.25)
-_STEP = 0.05  # seconds between the times at which paths are compared
+_LEAST_WAY = 1.2  # from where to where an object moves
 _TRIES = 60
 
 
@@ -137,15 +137,18 @@ def act(scene: Scene, chance: random.Random, options: SceneOptions) -> Scene:
     """Let the objects of a still scene move, one or two at a time, without touching each other."""
     stage = Stage(scene, options.gap)
     wanted = chance.randint(*options.motions)
+    mean = sum(options.duration) / 2
     begin = chance.uniform(0.2, 1.0)
     for _ in range(wanted * 10):
         start = round(begin, 2)
         end = round(start + chance.uniform(*options.duration), 2)
-        if len(stage.actions) >= wanted or end > options.seconds:
+        left = wanted - len(stage.actions)
+        if left <= 0 or end > options.seconds:
             break
         if _move(stage, chance, start, end, options):
-            # now and then the next motion begins while this one goes on
-            begin = start + 0.3 if chance.random() < 0.25 else end + chance.uniform(0.1, 0.7)
+            # spread over what is left of the time; now and then the next motion begins while this one goes on
+            pause = max(0.3, (options.seconds - end) / left - mean)
+            begin = start + 0.3 if chance.random() < 0.25 else end + chance.uniform(0.1, pause)
     return stage.scene()
 
 
@@ -153,15 +156,16 @@ def _move(stage: Stage, chance: random.Random, start: float, end: float, options
     """Try one action of a random object; tell whether it could be done."""
     actor = chance.randrange(len(stage.objects))
     shape = stage.objects[actor].shape
+    targets = stage.targets(actor, start)
     kinds = ["slide", "pick_place"]
-    kinds += ["contain"] * 2 if shape == "cone" else ["rotate"] if shape in ("cube", "cylinder") else []
+    kinds += ["rotate"] if shape in ("cube", "cylinder") else ["contain"] * 3 if targets else []
     kind = chance.choice(kinds)
     if kind == "rotate":
         return stage.rotate(actor, start, end)
     if kind == "contain":
-        return stage.contain(actor, chance.randrange(len(stage.objects)), start, end)
+        return stage.contain(actor, chance.choice(targets), start, end)
     to = (chance.uniform(-options.extent, options.extent), chance.uniform(-options.extent, options.extent))
     x, y, _ = stage.objects[actor].path.last.position
-    if (to[0] - x) ** 2 + (to[1] - y) ** 2 < 1.2**2:
+    if (to[0] - x) ** 2 + (to[1] - y) ** 2 < _LEAST_WAY**2:
         return False
     return stage.slide(actor, start, end, to) if kind == "slide" else stage.pick_place(actor, start, end, to)

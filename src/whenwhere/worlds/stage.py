@@ -103,13 +103,25 @@ class Stage:
         self.actions.append(Action("pick_place", actor, start, end))
         return True
 
+    def targets(self, actor: int, start: float) -> list[int]:
+        """Return what an object could be put over at a time in seconds: nothing unless it is a free, empty cone."""
+        cone = self.objects[actor]
+        if not self.free(actor, start) or self.carried(actor):
+            return []
+        return [
+            number
+            for number, thing in enumerate(self.objects)
+            if number != actor
+            and self.free(number, start)
+            and thing.path.last.tilt % 180 == 0
+            and motion.fits_under(thing, cone)
+        ]
+
     def contain(self, actor: int, target: int, start: float, end: float) -> bool:
         """Put a cone over an object that fits under it; the cone must not cover anything yet."""
+        if target not in self.targets(actor, start):
+            return False
         cone, thing = self.objects[actor], self.objects[target]
-        if actor == target or not self.free(actor, start) or not self.free(target, start) or self.carried(actor):
-            return False
-        if thing.path.last.tilt % 180 != 0 or not motion.fits_under(thing, cone):
-            return False
         x, y, _ = thing.path.last.position
         path = motion.pick_place(cone.path, start, end, (x, y), cone.rest_height)
         if not self._clear(actor, path, start, {actor, target, *self.carried(target)}):
