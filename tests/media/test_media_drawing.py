@@ -23,9 +23,9 @@ def test_names_and_notes_are_written_and_nan_boxes_left_out():
     nan = [np.nan] * 4
     assert np.array_equal(annotate(black, [nan], ["x"]), black)
     named = annotate(black, [nan, [10, 30, 40, 50]], ["x", "ball"])
-    assert (named[18:30] == 255).any(), "above the box"
+    assert (named[18:30] > 200).any(), "above the box"
     noted = annotate(black, note="one\ntwo")
-    assert (noted[30:] == 255).any() and not (noted[:25] == 255).any()
+    assert (noted[30:] > 200).any() and not noted[:25].any()
 
 
 @pytest.mark.parametrize("wrong", [{"boxes": [[1, 2, 3]]}, {"boxes": [[1, 2, 3, 4]], "names": ["a", "b"]}])

@@ -82,10 +82,10 @@ class Job:
         """
         times = np.arange(self.frames) / self.rate
         seen = render(scene, times, self.size, smooth=2)
-        write_video(self.out / f"{self.name(index)}.mp4", seen.rgb, self.rate)
+        write_video(self.out / f"{self.name(index)}.mp4", seen.rgb, self.rate, reproducible=True)
         if self.show:
             pictures = drawn(scene, seen, notes)
-            write_video(self.out / f"{self.name(index)}.show.mp4", pictures, self.rate)
+            write_video(self.out / f"{self.name(index)}.show.mp4", pictures, self.rate, reproducible=True)
             write_image(self.out / f"{self.name(index)}.show.png", sheet(pictures))
         return seen
 
