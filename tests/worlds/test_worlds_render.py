@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from world_solids import inside, into
+from world_solids import inside, into, surface
 
 from whenwhere.errors import InputError
 from whenwhere.worlds.camera import Camera
@@ -221,3 +221,43 @@ def test_smooth_edges_keep_masks_and_average_the_finer_picture():
 def test_bad_requests_are_refused(wrong):
     with pytest.raises(InputError):
         render(**{"scene": view(), "times": [0.0], "size": (8, 8), **wrong})
+
+
+@pytest.mark.parametrize("shape", ["sphere", "cube", "cylinder", "cone"])
+def test_a_stretched_object_shows_where_its_points_are(shape):
+    thing = Object(
+        shape, "cyan", "metal", "large", Trajectory((Key(0, (0.2, 0.1, 1.2), 30.0, 20.0),)), 0.7, (1.6, 0.8, 0.4)
+    )
+    scene = view(thing, eye=EYE, target=(0, 0, 0.8))
+    seen = render(scene, [0.0], (200, 200))
+    points = surface(thing, 0.0, 4000)
+    assert np.linalg.norm(points - thing.path.position(0.0), axis=1).max() <= thing.bound
+    places = scene.camera.project(points[None], [0.0], (200, 200))[0]
+    box = [*places[:, :2].min(axis=0), *places[:, :2].max(axis=0)]
+    assert seen.boxes[0, 0] == pytest.approx(box, abs=2.5)
+    # no point is nearer than what the pixels around it show, and some are what they show
+    columns, lines = places[:, :2].astype(int).T
+    around = np.stack([seen.depth[0][lines + dy, columns + dx] for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
+    inner = (seen.masks[0] == 0)[lines, columns]
+    near, far = (places[:, 2] - around.min(axis=0))[inner], (places[:, 2] - around.max(axis=0))[inner]
+    assert near.min() > -0.05 and ((near > -0.05) & (far < 0.05)).mean() > 0.25
+
+
+def test_a_box_lies_flat_and_a_lamp_is_not_shaded():
+    box = Object("cube", "gray", "rubber", "large", Trajectory.still((0, 0, 0)), 1.0, (2.8, 2.8, 0.5))
+    assert (box.rest_height, box.footprint) == pytest.approx((0.5, 2.8 * np.sqrt(2)))
+    lamp = Object("sphere", "cyan", "rubber", "large", Trajectory.still((0, 0, 1)), 1.0, glow=1.0)
+    seen = render(view(lamp), [0.0], (40, 40))
+    found = seen.rgb[0][seen.masks[0] == 0]
+    assert np.abs(found.astype(int) - lamp.rgb).max() <= 1
+
+
+def test_light_falls_on_stretched_sides_as_their_slope_says():
+    """A ball pressed flat is lit from above almost all over; a plain one is dark around its middle."""
+    light = Light((0.0, 0.0, 500.0), 0.8)
+    flat, plain = (
+        render(view(replace(ball(0, 0, 1, 1), stretch=stretch), light=light, eye=(0.0, -8.0, 3.5)), [0.0], (60, 60))
+        for stretch in ((1.0, 1.0, 0.1), (1.0, 1.0, 1.0))
+    )
+    bright = [seen.rgb[0, ..., 0][seen.masks[0] == 0].astype(float) for seen in (flat, plain)]
+    assert np.percentile(bright[0], 20) > np.percentile(bright[1], 60)

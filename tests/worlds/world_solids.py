@@ -27,13 +27,14 @@ def inside(shape: str, points: np.ndarray) -> np.ndarray:
 def into(thing: Object, points: np.ndarray, time: float) -> np.ndarray:
     """Take points (n, 3) of the world into the object's frame of radius 1."""
     pose = thing.path.poses([time])
-    return (points - pose.position[0]) @ pose.rotation()[0] / (thing.radius * pose.scale[0])
+    return (points - pose.position[0]) @ pose.rotation()[0] / (thing.radius * pose.scale[0] * np.array(thing.stretch))
 
 
 def surface(thing: Object, time: float, count: int) -> np.ndarray:
     """Points (n, 3) on or just inside an object's surface at a time, in the world."""
     pose = thing.path.poses([time])
-    return unit_surface(thing.shape, count) @ pose.rotation()[0].T * thing.radius * pose.scale[0] + pose.position[0]
+    local = unit_surface(thing.shape, count) * thing.radius * pose.scale[0] * np.array(thing.stretch)
+    return local @ pose.rotation()[0].T + pose.position[0]
 
 
 @cache

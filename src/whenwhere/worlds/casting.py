@@ -46,7 +46,7 @@ class Frames:
         centres, bounds, shown: of the objects, (T, N, 3), (T, N) and (T, N) bool, numpy: their middle, the radius of
             their bounding sphere, and whether they are drawn.
         middles: (3, rows) as `centres`; turns: (9, rows) from an object's frame to the world, row by row of the
-            matrix; into: its inverse by the radius, which takes the object to radius 1; radii: (rows,).
+            matrix; into: its inverse by the radii, which takes the object to radius 1; radii: (3, rows) along its axes.
         views: (9, T), as `axes`; eyes: (3, T).
     """
 
@@ -66,18 +66,18 @@ class Frames:
         self.shown = ~scene.hidden(times)
         poses = [thing.path.poses(times) for thing in scene.objects]
         turns = np.zeros((self.frames, self.count, 3, 3))
-        radii = np.zeros((self.frames, self.count))
+        radii = np.zeros((self.frames, self.count, 3))
         self.bounds = np.zeros((self.frames, self.count))
         for number, (thing, pose) in enumerate(zip(scene.objects, poses, strict=True)):
             turns[:, number] = pose.rotation()
-            radii[:, number] = thing.radius * pose.scale
+            radii[:, number] = thing.radius * pose.scale[:, None] * np.array(thing.stretch)
             self.bounds[:, number] = thing.bound * pose.scale
         self._inverse = np.swapaxes(turns, 2, 3).reshape(-1, 3, 3)
-        self._scale = radii.reshape(-1, 1)
+        self._scale = radii.reshape(-1, 3)
         self.into = self.tensor((self._inverse / self._scale[..., None]).reshape(-1, 9).T)
         self.turns = self.tensor(turns.reshape(-1, 9).T)
         self.middles = self.tensor(self.centres.reshape(-1, 3).T)
-        self.radii = self.tensor(radii.reshape(-1))
+        self.radii = self.tensor(self._scale.T)
         self.eyes = self.tensor(self.eye.T)
         self.views = self.tensor(self.axes.reshape(-1, 9).T)
 

@@ -81,8 +81,12 @@ def shade_objects(frames: Frames, seen: Hits) -> list[Tensor]:
     scene, rows = frames.scene, seen.rows
     ids = rows % max(1, frames.count)
     turn = frames.turns[:, rows]
-    normal = _turned(turn, _normals(frames, ids, seen))
-    point = Vec(*frames.middles[:, rows]).plus(_turned(turn, seen.points), frames.radii[rows])
+    radii = frames.radii[:, rows]
+    # normals of a stretched shape go the other way: divided and not multiplied
+    upright = Vec(*(part / radius for part, radius in zip(_normals(frames, ids, seen), radii, strict=True)))
+    normal = _turned(turn, upright).unit()
+    away = Vec(*(part * radius for part, radius in zip(seen.points, radii, strict=True)))
+    point = Vec(*frames.middles[:, rows]).plus(_turned(turn, away))
     frame, ray = frames.rays(seen.spots)
     view = ray.unit().times(-1.0)  # to the eye
     facing = normal.dot(view)
@@ -105,6 +109,8 @@ def shade_objects(frames: Frames, seen: Hits) -> list[Tensor]:
     metallic = 0.5 * diffuse + 0.12 + 0.55 * sky * sky + 0.15 * edge * edge
     weight = torch.where(shiny, metallic, diffuse)
     colours = frames.tensor(np.array([squared(thing.rgb) for thing in scene.objects]).reshape(-1, 3).T)
+    glow = frames.tensor(np.array([thing.glow for thing in scene.objects]))[ids]
+    weight, gloss = weight * (1 - glow) + glow, gloss * (1 - glow)
     return [colour * weight + gloss for colour in colours[:, ids]]
 
 

@@ -95,16 +95,17 @@ def ride(path: Trajectory, start: float, leader: Trajectory) -> Trajectory:
 
 def fits_under(inner: Object, cone: Object) -> bool:
     """Whether an object that stands upright on the floor has room under a cone, without touching its side."""
-    if cone.shape != "cone":
+    plain = (1.0, 1.0, 1.0)
+    if cone.shape != "cone" or cone.stretch != plain:
         return False
     r, tall = cone.radius, 2 * cone.radius
-    if inner.shape in ("sphere", "snitch"):
+    if inner.shape in ("sphere", "snitch") and inner.stretch == plain:
         # distance of the ball's centre, on the axis, from the side
         ball = inner.radius if inner.shape == "sphere" else inner.radius * 0.6
         room = (tall - ball) * r / float(np.hypot(r, tall))
         ring = inner.shape == "sphere" or inner.radius + CONE_ROOM < r * (1 - inner.rest_height / tall)
         return ring and ball + CONE_ROOM < room
-    if inner.shape == "cone":
+    if inner.shape == "cone" and inner.stretch == plain:
         return inner.radius + CONE_ROOM * float(np.sqrt(5)) / 2 < r  # the sides are parallel
     top = 2 * inner.rest_height
     return inner.footprint + CONE_ROOM < r * (1 - top / tall)
@@ -118,7 +119,7 @@ def clearance(one: Object, other: Object, times: Sequence[float] | np.ndarray) -
     here, there = one.path.poses(times), other.path.poses(times)
     apart = here.position - there.position
     level = np.sqrt(apart[:, 0] ** 2 + apart[:, 1] ** 2)
-    if one.shape == other.shape == "sphere":
+    if one.shape == other.shape == "sphere" and one.stretch == other.stretch == (1.0, 1.0, 1.0):
         return np.sqrt(level**2 + apart[:, 2] ** 2) - one.radius * here.scale - other.radius * there.scale
     wide = _reach(one, here.tilt) * here.scale + _reach(other, there.tilt) * there.scale
     tall = _rise(one, here.tilt) * here.scale + _rise(other, there.tilt) * there.scale

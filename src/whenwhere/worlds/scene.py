@@ -53,9 +53,11 @@ class Object:
         size: one of `SIZES`; the word for it.
         path: of the object's centre.
         radius: 0 takes the radius of the size.
+        stretch: factors of the radius along the object's own axes.
+        glow: 0 to 1, how much of its look is light of its own, as of a lamp, and not shading.
 
     Raises:
-        InputError: a word is unknown.
+        InputError: a word is unknown, or a number is out of range.
     """
 
     shape: str
@@ -64,6 +66,8 @@ class Object:
     size: str
     path: Trajectory
     radius: float = 0.0
+    stretch: Vector = (1.0, 1.0, 1.0)
+    glow: float = 0.0
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -76,8 +80,10 @@ class Object:
                 raise InputError(f"{name} {getattr(self, name)!r}", f"one of {', '.join(known)}")
         if self.radius == 0.0:
             object.__setattr__(self, "radius", SIZES[self.size])
-        if not self.radius > 0:
-            raise InputError(f"radius {self.radius}", "above zero")
+        if not self.radius > 0 or not min(self.stretch) > 0:
+            raise InputError(f"radius {self.radius}, stretch {self.stretch}", "numbers above zero")
+        if not 0 <= self.glow <= 1:
+            raise InputError(f"glow {self.glow}", "0 to 1")
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -92,26 +98,28 @@ class Object:
     @property
     def footprint(self) -> float:
         """Radius of the circle on the floor that the upright object stays in, whatever its yaw."""
-        return self.radius * (math.sqrt(2) if self.shape == "cube" else 1.0)
+        x, y, _ = self.stretch
+        return self.radius * (math.hypot(x, y) if self.shape == "cube" else max(x, y))
 
     @property
     def bound(self) -> float:
         """Radius of the sphere around the centre that holds the whole object, for a scale of 1."""
-        factors = {"cube": math.sqrt(3), "cone": math.sqrt(2), "cylinder": math.hypot(1, CYLINDER_FLATNESS)}
-        return self.radius * factors.get(self.shape, 1.0)
+        x, y, z = self.stretch
+        if self.shape in ("sphere", "snitch"):
+            return self.radius * max(x, y, z)
+        half = CYLINDER_FLATNESS * z if self.shape == "cylinder" else z
+        return math.hypot(self.footprint, self.radius * half)
 
     def height(self, tilt: float) -> float:
         """Return the height of the centre above the floor on which the object lies with a tilt in degrees."""
+        x, _, z = (self.radius * factor for factor in self.stretch)
         cos, sin = abs(math.cos(math.radians(tilt))), abs(math.sin(math.radians(tilt)))
-        if self.shape == "cube":
-            return self.radius * (cos + sin)
-        if self.shape == "cylinder":
-            return self.radius * (CYLINDER_FLATNESS * cos + sin)
-        if self.shape == "cone":  # stands on its base; upside down (a tilt above 90) is not used
-            return self.radius * (cos + sin)
+        if self.shape == "sphere":
+            return math.hypot(z * cos, x * sin)
         if self.shape == "snitch":
-            return self.radius * max(SNITCH_BALL, sin)
-        return self.radius
+            return max(SNITCH_BALL * math.hypot(z * cos, x * sin), x * sin)
+        # a cone stands on its base; upside down (a tilt above 90) is not used
+        return (CYLINDER_FLATNESS * z if self.shape == "cylinder" else z) * cos + x * sin
 
     def at(self, path: Trajectory) -> Object:
         """Return the same object with another path."""
