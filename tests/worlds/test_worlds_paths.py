@@ -52,6 +52,13 @@ def test_the_camera_of_clevr():
     assert np.abs(found - expected).max() < 1.0
 
 
+def test_the_platform_of_acre():
+    """Corners of its top under the unjittered camera, in a picture of 320 x 240."""
+    corners = np.array([[(-2.8, -2.8, 0), (2.8, -2.8, 0), (2.8, 2.8, 0), (-2.8, 2.8, 0)]])
+    found = Camera(Trajectory.still(EYE)).project(corners, [0.0], (240, 320))[0, :, :2]
+    assert np.abs(found - [(39.8, 116.0), (147.6, 204.2), (285.4, 124.1), (166.5, 75.5)]).max() < 0.1
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-5, 5), st.floats(-5, 5), st.floats(0.5, 3))
 def test_what_the_camera_looks_at_is_in_the_middle(x, y, z):

@@ -250,6 +250,8 @@ def test_a_box_lies_flat_and_a_lamp_is_not_shaded():
     seen = render(view(lamp), [0.0], (40, 40))
     found = seen.rgb[0][seen.masks[0] == 0]
     assert np.abs(found.astype(int) - lamp.rgb).max() <= 1
+    pink = render(view(replace(lamp, paint=(230, 198, 199))), [0.0], (41, 41)).rgb[0, 20, 20]
+    assert np.abs(pink.astype(int) - (230, 198, 199)).max() <= 1
 
 
 def test_light_falls_on_stretched_sides_as_their_slope_says():

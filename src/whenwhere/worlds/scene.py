@@ -54,6 +54,7 @@ class Object:
         path: of the object's centre.
         radius: 0 takes the radius of the size.
         stretch: factors of the radius along the object's own axes.
+        paint: sRGB, 0 to 255, to show instead of that of the colour's name; for things that no words are made of.
         glow: 0 to 1, how much of its look is light of its own, as of a lamp, and not shading.
 
     Raises:
@@ -68,6 +69,7 @@ class Object:
     radius: float = 0.0
     stretch: Vector = (1.0, 1.0, 1.0)
     glow: float = 0.0
+    paint: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -88,6 +90,8 @@ class Object:
     @property
     def rgb(self) -> tuple[int, int, int]:
         """sRGB, 0 to 255."""
+        if self.paint is not None:
+            return self.paint
         return GOLD if self.colour == "gold" else COLOURS[self.colour]
 
     @property
