@@ -146,3 +146,13 @@ def test_clips_that_cannot_be(tmp_path):
     with pytest.raises(MediaError, match="does not exist"):
         clip(tmp_path / "none.mp4", 0.0, 1.0, tmp_path / "clip.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["long.mp4"]
+
+
+def test_reproducible_files_are_the_same_bytes(tmp_path):
+    files = set()
+    for number in range(6):
+        junk = [bytes([number]) * (1 << size) for size in range(8, 20)]  # the memory is not the same either
+        write_video(tmp_path / "a.mp4", (picture(n) for n in range(20)), 10, reproducible=True)
+        files.add((tmp_path / "a.mp4").read_bytes())
+        del junk
+    assert len(files) == 1

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "describe": ("whenwhere.cli.describe", "say what happens in a video and when, while it is being read"),
     "caption": ("whenwhere.cli.caption", "say what each image shows, one line per image"),
     "score": ("whenwhere.cli.score", "score a file of predictions against the truth"),
+    "world": ("whenwhere.cli.world", "make labelled videos of a world of which everything is known"),
     "models": ("whenwhere.cli.models", "list, fetch, verify or remove the default model weights"),
     "doctor": ("whenwhere.cli.doctor", "tell what is installed, what is missing, and the command to mend it"),
 }

@@ -35,6 +35,7 @@ _PUBLIC = {
     "read_image": "images",
     "thumbnail": "images",
     "write_image": "images",
+    "annotate": "drawing",
 }
 __all__ = [  # noqa: RUF022 - in the order of the table above
     "Frame",
@@ -53,9 +54,11 @@ __all__ = [  # noqa: RUF022 - in the order of the table above
     "read_image",
     "thumbnail",
     "write_image",
+    "annotate",
 ]
 
 if TYPE_CHECKING:
+    from whenwhere.media.drawing import annotate
     from whenwhere.media.images import read_image, thumbnail, write_image
     from whenwhere.media.opening import open_video, probe
     from whenwhere.media.records import Frame, Limits, MediaInfo, Reader

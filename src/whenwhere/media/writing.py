@@ -36,6 +36,7 @@ def write_video(
     *,
     times: Iterable[float] | None = None,
     quality: int = 20,
+    reproducible: bool = False,
 ) -> int:
     """Write H.264, yuv420p, BT.709, with the index in front so that it plays while it loads.
 
@@ -49,6 +50,8 @@ def write_video(
         times: seconds of each frame, strictly increasing, for variable frame rate. With neither `rate` nor `times`
             the frames must be `Frame` objects, whose own times are used. The first frame is written at zero.
         quality: x264's constant rate factor, 0 (lossless) to 51 (worst).
+        reproducible: write the same bytes every time. x264's macroblock tree, which shrinks files by a third to a half,
+            now and then decides differently on the same pictures; this does without it.
 
     Returns:
         The number of frames written.
@@ -63,7 +66,7 @@ def write_video(
     options = {"movflags": "faststart"} if target.suffix.lower() != ".mkv" else {}
     try:
         with av.open(str(partial), "w", format=_FORMATS[target.suffix.lower()], options=options) as container:
-            count = _encode(container, _timed(frames, rate, times), clock, quality)
+            count = _encode(container, _timed(frames, rate, times), clock, quality, reproducible)
         os.replace(partial, target)
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(
@@ -112,7 +115,13 @@ def clip(
         return write_video(out, _chain(first, frames), quality=quality)
 
 
-def _encode(container: OutputContainer, timed: Iterator[tuple[np.ndarray, int]], clock: Fraction, quality: int) -> int:
+def _encode(
+    container: OutputContainer,
+    timed: Iterator[tuple[np.ndarray, int]],
+    clock: Fraction,
+    quality: int,
+    reproducible: bool,
+) -> int:
     scaler = VideoReformatter()
     stream: VideoStream | None = None
     size: tuple[int, ...] = ()
@@ -121,7 +130,7 @@ def _encode(container: OutputContainer, timed: Iterator[tuple[np.ndarray, int]],
     for pixels, tick in timed:
         if stream is None:
             size = pixels.shape
-            stream = _stream(container, size, clock, quality)
+            stream = _stream(container, size, clock, quality, reproducible)
         if pixels.shape != size:
             raise InputError(f"frame {count} of size {pixels.shape[:2]}", f"{size[:2]}, the size of the first")
         picture = VideoFrame.from_ndarray(_even(pixels), format="rgb24")
@@ -141,7 +150,9 @@ def _encode(container: OutputContainer, timed: Iterator[tuple[np.ndarray, int]],
     return count
 
 
-def _stream(container: OutputContainer, size: tuple[int, ...], clock: Fraction, quality: int) -> VideoStream:
+def _stream(
+    container: OutputContainer, size: tuple[int, ...], clock: Fraction, quality: int, reproducible: bool
+) -> VideoStream:
     # the clock of free times says nothing about the speed, for which the encoder wants a guess
     stream = container.add_stream("libx264", rate=clock if clock < _FREE_CLOCK else 25)
     stream.height, stream.width = (side + side % 2 for side in size[:2])
@@ -152,6 +163,8 @@ def _stream(container: OutputContainer, size: tuple[int, ...], clock: Fraction, 
     # with reordered pictures the lengths in the file would be those of the order of decoding, wrong for free times
     reorder = "2" if clock < _FREE_CLOCK else "0"
     stream.options = {"crf": str(quality), "preset": "veryfast", "g": "60", "bf": reorder, "flags": "+frame_duration"}
+    if reproducible:
+        stream.options = {**stream.options, "mbtree": "0"}
     return stream
 
 

@@ -1,0 +1,125 @@
+"""Scenes as files: videos, and for people videos with boxes, names and sentences drawn in, and a sheet of pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from whenwhere.errors import InputError
+from whenwhere.media import annotate, write_image, write_video
+from whenwhere.results import MediaRef
+from whenwhere.worlds import grammar
+from whenwhere.worlds.render import Rendered, render
+from whenwhere.worlds.scene import Scene
+
+_SHEET = (3, 4)  # rows and columns of a sheet of pictures
+_MOST_RATE = 120.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to write, and where.
+
+    Args:
+        out: an existing folder.
+        seed: name of the split; clip number i is made from it and i.
+        count: number of clips.
+        size: height and width in pixels, both even.
+        rate: frames per second.
+        seconds: length of a clip.
+        show: whether to write pictures for people too.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+
+    out: Path
+    seed: str = "train"
+    count: int = 4
+    size: tuple[int, int] = (240, 320)
+    rate: float = 12.0
+    seconds: float = 10.0
+    show: bool = False
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError(f"{self.count} clips", "at least one")
+        if min(self.size) < 16 or any(side % 2 for side in self.size):
+            raise InputError(f"a size of {self.size[0]} x {self.size[1]}", "even numbers of pixels, at least 16")
+        if not (math.isfinite(self.rate) and 0 < self.rate <= _MOST_RATE):
+            raise InputError(f"{self.rate} frames per second", f"above 0, at most {_MOST_RATE:g}")
+        if not (math.isfinite(self.seconds) and 2 <= self.seconds <= 600):
+            raise InputError(f"clips of {self.seconds} seconds", "2 to 600")
+
+    def name(self, index: int) -> str:
+        """Return the name of a clip, without a suffix."""
+        return f"{index:05d}"
+
+    @property
+    def frames(self) -> int:
+        """Number of frames of a clip."""
+        return math.ceil(self.seconds * self.rate - 1e-6)
+
+    def media(self, index: int) -> MediaRef:
+        """Return what is known of a clip's file."""
+        height, width = self.size
+        return MediaRef(f"{self.name(index)}.mp4", self.frames / self.rate, width, height, self.rate)
+
+    def clip(self, index: int, scene: Scene, notes: Sequence[tuple[float, float, str]] = ()) -> Rendered:
+        """Render a scene and write its video, and pictures for people if they are wanted.
+
+        Args:
+            index: of the clip.
+            scene: what is in it.
+            notes: start, end and words to show in the pictures for people; none shows the scene's events.
+
+        Returns:
+            What is in every frame.
+        """
+        times = np.arange(self.frames) / self.rate
+        seen = render(scene, times, self.size, smooth=2)
+        write_video(self.out / f"{self.name(index)}.mp4", seen.rgb, self.rate, reproducible=True)
+        if self.show:
+            pictures = drawn(scene, seen, notes)
+            write_video(self.out / f"{self.name(index)}.show.mp4", pictures, self.rate, reproducible=True)
+            write_image(self.out / f"{self.name(index)}.show.png", sheet(pictures))
+        return seen
+
+
+def drawn(scene: Scene, seen: Rendered, notes: Sequence[tuple[float, float, str]] = ()) -> list[np.ndarray]:
+    """Return the frames with boxes, names, the time and what happens, uint8 (H, W, 3) each.
+
+    Args:
+        scene: what is in them.
+        seen: the frames.
+        notes: start, end and words; none takes the scene's events.
+    """
+    names = [grammar.refer(scene, number, 0.0).removeprefix("the ") for number in range(len(scene.objects))]
+    colours = [_light(thing.rgb) for thing in scene.objects]
+    notes = notes or [(event.start, event.end, event.text) for event in grammar.events(scene)]
+    found = []
+    for number, time in enumerate(seen.times.tolist()):
+        lines = [f"{time:.1f} s", *(text for start, end, text in notes if start <= time <= end)]
+        note = "\n".join(lines)
+        found.append(annotate(seen.rgb[number], seen.boxes[number], names, colours, note=note))
+    return found
+
+
+def sheet(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Return up to twelve of the pictures, evenly spaced, side by side: uint8 (H, W, 3)."""
+    rows, columns = _SHEET
+    count = min(len(pictures), rows * columns)
+    chosen = [pictures[round(at)] for at in np.linspace(0, len(pictures) - 1, count)]
+    chosen += [np.zeros_like(chosen[0])] * (-count % columns)
+    lines = [np.concatenate(chosen[at : at + columns], axis=1) for at in range(0, len(chosen), columns)]
+    return np.concatenate(lines)
+
+
+def _light(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The colour, brightened so that it can be read on a dark ground."""
+    red, green, blue = (min(255, 60 + value) for value in rgb)
+    return red, green, blue
