@@ -78,7 +78,9 @@ def test_a_hub_that_refuses_or_is_silent_is_told_in_seconds_and_a_filled_cache_n
 
 def test_offline_by_the_environment_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("WHENWHERE_OFFLINE", "1")
-    with pytest.raises(WeightsError, match=r"timm:resnet10t: .*stay offline.*unset HF_HUB_OFFLINE.*give the folder"):
+    with pytest.raises(
+        WeightsError, match=r"timm:resnet10t: .*WHENWHERE_OFFLINE is set.*unset WHENWHERE_OFFLINE.*give the folder"
+    ):
         vision("timm:resnet10t")
 
 

@@ -15,6 +15,7 @@ from whenwhere.errors import WeightsError
 SECONDS = 5.0
 """How long the hub has to answer that it has a file."""
 
+_OFFLINE = ("WHENWHERE_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _TODO = "download the model where there is a network, and give the folder with config.json and model.safetensors"
 
 
@@ -33,7 +34,7 @@ def hub_file(repository: str, name: str, what: str) -> Path:
         WeightsError: not a safetensors file, not in the cache while ``HF_HUB_OFFLINE``, ``TRANSFORMERS_OFFLINE`` or
             ``WHENWHERE_OFFLINE`` is set, no answer within :data:`SECONDS`, or a download that broke.
     """
-    from transformers.utils import cached_file, is_offline_mode
+    from transformers.utils import cached_file
 
     if not name.endswith(".safetensors"):
         raise WeightsError(
@@ -45,11 +46,11 @@ def hub_file(repository: str, name: str, what: str) -> Path:
         return Path(str(cached_file(repository, name, local_files_only=True)))
     except OSError:
         pass  # not in the cache
-    if is_offline_mode() or os.environ.get("WHENWHERE_OFFLINE", "0") not in ("", "0"):
+    if said := [key for key in _OFFLINE if os.environ.get(key, "0").lower() not in ("", "0", "off", "no", "false")]:
         raise WeightsError(
-            f"{what}: its weights are not in the hub's cache, and the environment says to stay offline",
+            f"{what}: its weights are not in the hub's cache, and {said[0]} is set",
             f"{name} of {repository}",
-            f"unset HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE and WHENWHERE_OFFLINE, or {_TODO}",
+            f"unset {' and '.join(said)}, or {_TODO}",
         )
     if problem := _problem(repository, name):
         raise WeightsError(f"{what}: {problem}", f"a hub that has {name} of {repository}, or a filled cache", _TODO)
