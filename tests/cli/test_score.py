@@ -20,8 +20,13 @@ PAIRS = {
     "actions": ("activities.json", "actions.json"),
     "referring": ("expressions.jsonl", "boxes.jsonl"),
     "names": ("names.jsonl", "names.jsonl"),
+    "tracking": ("gt.txt", "tracks.txt"),
+    "dense-voc": ("truth.json", "tracks.json"),
+    "tubes": ("tubes.jsonl", "found.jsonl"),
+    "boxes": ("instances.json", "detections.json"),
 }
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "score.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = ("score.md", "metrics_tracking.md")
 
 
 @pytest.fixture
@@ -127,7 +132,8 @@ def test_intervals_hold_the_figures(run, files):
 
 
 def test_every_command_on_the_page_runs(run, files):
-    commands = re.findall(r"^whenwhere score (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    text = "\n".join((DOCS / page).read_text(encoding="utf-8") for page in PAGES)
+    commands = re.findall(r"^whenwhere score (.*)$", text, re.MULTILINE)
     assert {command.split()[0] for command in commands} == TASKS.keys()
     for command in commands:
         code, out, err = run(*shlex.split(command, comments=True))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from whenwhere.backbones.space import Bridge, BridgeConfig, BridgeMaps
 from whenwhere.errors import InputError
-from whenwhere.layers.text_bank import BankConfig, TextBank, sideways
+from whenwhere.layers.text_bank import BankConfig, Banked, TextBank, sideways
 
 
 @pytest.fixture
@@ -83,3 +83,20 @@ def test_sideways_moves_have_the_length_asked():
 def test_bad_configurations_are_refused(bad):
     with pytest.raises(InputError):
         BankConfig(**bad)
+
+
+def test_a_banked_system_keeps_its_space_and_bank_out_of_its_weights(space):
+    features = torch.randn(40, 16)
+    system = Banked("bridge", (40, 16), space, features)
+    assert system.bank is system.bank and system.space is space
+    assert torch.equal(system.bank.keys, TextBank(features, space).keys)
+    assert list(system.state_dict()) == ["bank_features"] and not list(system.parameters())
+    with pytest.raises(InputError, match=r"\(40, 16\).*\(41, 16\)"):
+        Banked("bridge", (41, 16), space, features)
+
+
+def test_a_banked_system_loads_its_space_only_when_asked():
+    system = Banked("no such space", (4, 16), None, None)
+    assert torch.equal(system.bank_features, torch.zeros(4, 16))
+    with pytest.raises(InputError, match="no such space"):
+        system.space  # noqa: B018

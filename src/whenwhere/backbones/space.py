@@ -26,8 +26,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from whenwhere.backbones.text import TextEncoder, quiet_transformers, text_encoder
-from whenwhere.backbones.vision import Backbone, load_tensors, read_config, vision
+from whenwhere.backbones.vision import Backbone, vision
 from whenwhere.errors import InputError, WeightsError
+from whenwhere.layers.persistence import CONFIG_FILE, read_json, read_tensors
 
 DEFAULT = "bridge"
 BRIDGE_FOLDER = Path(__file__).parent.parent / "weights" / "bridge"
@@ -254,8 +255,8 @@ class Bridge(SharedSpace):
             WeightsError: missing, damaged or other tensors.
         """
         folder = Path(folder)
-        config = {key: value for key, value in read_config(folder).items() if key != "kind"}
-        tensors = load_tensors(folder)
+        config = {key: value for key, value in read_json(folder / CONFIG_FILE).items() if key != "kind"}
+        tensors = read_tensors(folder)
         if set(tensors) != set(BridgeMaps.__annotations__):
             raise WeightsError(f"{folder}: tensors {sorted(tensors)}", f"{sorted(BridgeMaps.__annotations__)}")
         try:
@@ -272,10 +273,10 @@ class PairedSpace(SharedSpace):
         import transformers
 
         folder = Path(folder)
-        kind = read_config(folder).get("model_type")
+        kind = read_json(folder / CONFIG_FILE).get("model_type")
         if kind not in ("clip", "siglip"):
             raise WeightsError(f"{folder}: model_type {kind!r}", "clip or siglip")
-        load_tensors(folder)
+        read_tensors(folder)
         with quiet_transformers():
             model = transformers.AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         self.name, self.text_encoder = str(folder), text_encoder(folder)
@@ -321,4 +322,4 @@ def shared_space(name: str | Path = DEFAULT) -> SharedSpace:
         raise InputError(
             f"unknown image-text space {str(name)!r}", f"{DEFAULT!r} or a folder with a CLIP or SigLIP model"
         )
-    return Bridge.load(folder) if read_config(folder).get("kind") == "bridge" else PairedSpace(folder)
+    return Bridge.load(folder) if read_json(folder / CONFIG_FILE).get("kind") == "bridge" else PairedSpace(folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from whenwhere.backbones import weights
-from whenwhere.backbones.vision import load_tensors, read_config
 from whenwhere.errors import InputError, MissingDependency, WeightsError
+from whenwhere.layers.persistence import CONFIG_FILE, read_json, read_tensors
 
 _MINILM = "minilm-l6"
 _SMOLLM2 = "smollm2-135m"
@@ -114,10 +116,10 @@ def _encoder_from(folder: Path, name: str, pooling: str | None) -> TextEncoder:
         "bert": (transformers.BertModel, "cls"),
         "t5": (transformers.T5EncoderModel, "mean"),
     }
-    kind = read_config(folder).get("model_type")
+    kind = read_json(folder / CONFIG_FILE).get("model_type")
     if kind not in kinds:
         raise WeightsError(f"{folder}: model_type {kind!r}", f"one of {', '.join(kinds)}")
-    load_tensors(folder)  # refuses pickles, missing and damaged files with our words before transformers looks
+    read_tensors(folder)  # refuses pickles, missing and damaged files with our words before transformers looks
     model_class, default_pooling = kinds[kind]
     with quiet_transformers():
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -144,7 +146,7 @@ def language_model(name: str | Path = _SMOLLM2, dtype: torch.dtype = torch.float
     Raises:
         InputError: neither of these.
         MissingDependency: the GGUF reader is not installed.
-        WeightsError: weights that cannot be had.
+        WeightsError: weights that cannot be had, or a folder without a causal language model and its tokenizer.
     """
     import transformers
 
@@ -157,7 +159,8 @@ def language_model(name: str | Path = _SMOLLM2, dtype: torch.dtype = torch.float
             ) from error
         folder = weights.fetch(_SMOLLM2)
         file = next(folder.glob("*.gguf")).name
-        with quiet_transformers():
+        # the bar of the conversion does not ask transformers whether bars are wanted
+        with quiet_transformers(), redirect_stderr(StringIO()):
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=file, local_files_only=True)
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, gguf_file=file, local_files_only=True, dtype=dtype
@@ -166,12 +169,18 @@ def language_model(name: str | Path = _SMOLLM2, dtype: torch.dtype = torch.float
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise InputError(f"unknown language model {str(name)!r}", f"{_SMOLLM2!r} or a folder with config.json")
-    load_tensors(folder)
-    with quiet_transformers():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=dtype
-        )
+    read_json(folder / CONFIG_FILE)
+    read_tensors(folder)
+    try:
+        with quiet_transformers():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=dtype
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        problem = " ".join(str(error).split())[:200]
+        expected = "a causal language model of transformers with its tokenizer"
+        raise WeightsError(f"{folder}: {problem}", expected) from error
     return model.eval(), tokenizer
 
 

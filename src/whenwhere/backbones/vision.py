@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from whenwhere.backbones import weights
 from whenwhere.backbones.folding import for_inference
+from whenwhere.backbones.hub import hub_file
 from whenwhere.errors import InputError, WeightsError
+from whenwhere.layers.persistence import CONFIG_FILE, read_json, read_tensors
 
 _LITE2 = "efficientnet-lite2"
 
@@ -215,7 +218,7 @@ def vision(name: str | Path, *, size: int | None = None) -> Backbone:
     """Load an image encoder.
 
     Args:
-        name: ``efficientnet-lite2`` (the default set), ``timm:NAME`` (weights by timm, from its hub or cache), or a
+        name: ``efficientnet-lite2`` (the default set), ``timm:NAME`` (weights from the hub or its cache), or a
             folder holding ``config.json`` and ``model.safetensors`` in timm's or transformers' form.
         size: input side in pixels for CNNs and timm models built for it.
 
@@ -237,42 +240,6 @@ def vision(name: str | Path, *, size: int | None = None) -> Backbone:
     raise InputError(f"unknown image backbone {text!r}", f"{_LITE2!r}, 'timm:NAME', or a folder with config.json")
 
 
-def load_tensors(folder: Path) -> dict[str, Tensor]:
-    """Tensors of ``model.safetensors`` in a folder; anything that could run code is refused by name.
-
-    Raises:
-        WeightsError: no such file, or a damaged one.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        pickles = sorted(p.name for p in folder.glob("*") if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
-        found = f"only {', '.join(pickles)}, which can run code when opened" if pickles else "no weights"
-        raise WeightsError(f"{folder}: {found}", "model.safetensors", "convert the file with safetensors first")
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} cannot be read ({error})", "a whole safetensors file", "copy it again") from error
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """``config.json`` of a folder as a dict.
-
-    Raises:
-        WeightsError: missing or not a JSON object.
-    """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read ({error})", "a JSON object that names the architecture") from error
-    if not isinstance(config, dict):
-        raise WeightsError(f"{path} holds a {type(config).__name__}", "a JSON object that names the architecture")
-    return config
-
-
 def _fill(model: nn.Module, tensors: dict[str, Tensor], where: object) -> None:
     try:
         model.load_state_dict(tensors)
@@ -286,7 +253,7 @@ def _lite2(size: int | None) -> Backbone:
 
     folder = weights.fetch(_LITE2)
     model = timm.create_model("tf_efficientnet_lite2", pretrained=False)
-    _fill(model, load_tensors(folder), folder)
+    _fill(model, read_tensors(folder), folder)
     backbone = TimmBackbone(for_inference(model), _LITE2, size)
     backbone.mean, backbone.std = (127 / 255,) * 3, (128 / 255,) * 3  # these weights were trained on (x - 127) / 128
     return backbone
@@ -301,18 +268,24 @@ def _timm_by_name(name: str, size: int | None) -> Backbone:
             f"timm has no model {name!r}", f"one of timm.list_models(){', such as ' + ', '.join(near) if near else ''}"
         )
     try:
-        model = timm.create_model(name, pretrained=True)
-    except Exception as error:  # the hub client raises a dozen types of its own
-        reason = " ".join(str(error).split())[:200]
-        todo = "download the model where there is a network, and give the folder with config.json and model.safetensors"
-        raise WeightsError(
-            f"timm:{name}: its weights could not be had ({reason})", "a reachable hub or a filled cache", todo
-        ) from error
+        source = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # a tag that the architecture has not
+        tags = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")[:5])
+        raise InputError(f"timm has no weights {name!r}", f"one of timm.list_pretrained(), such as {tags}") from error
+    if source is None or not source.hf_hub_id:
+        raise WeightsError(f"timm:{name}: no weights on the hub", "one of timm.list_pretrained(), or a folder")
+    file = (source.hf_hub_filename or "model.safetensors").replace("pytorch_model.bin", "model.safetensors")
+    path = hub_file(source.hf_hub_id, file, f"timm:{name}")
+    try:
+        model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    except (RuntimeError, OSError, SafetensorError) as error:
+        problem = " ".join(str(error).split())[:300]
+        raise WeightsError(f"timm:{name}: {path} does not fit ({problem})", "the weights of this model") from error
     return TimmBackbone(model, f"timm:{name}", size)
 
 
 def _from_folder(folder: Path, size: int | None) -> Backbone:
-    config = read_config(folder)
+    config = read_json(folder / CONFIG_FILE)
     if "architecture" in config:
         import timm
 
@@ -326,7 +299,7 @@ def _from_folder(folder: Path, size: int | None) -> Backbone:
             value = (config.get("pretrained_cfg") or {}).get(key)
             if value is not None:
                 model.pretrained_cfg[key] = tuple(value)
-        _fill(model, load_tensors(folder), folder)
+        _fill(model, read_tensors(folder), folder)
         return TimmBackbone(model, str(folder), size)
     return _transformers_folder(folder, config)
 
@@ -345,7 +318,7 @@ def _transformers_folder(folder: Path, config: dict[str, Any]) -> Backbone:
     if kind not in classes:
         known = ", ".join(classes)
         raise WeightsError(f"{folder}: model_type {kind!r}", f"a timm 'architecture' or a model_type of {known}")
-    load_tensors(folder)  # refuses pickles, missing and damaged files with our words before transformers looks
+    read_tensors(folder)  # refuses pickles, missing and damaged files with our words before transformers looks
     model = classes[kind].from_pretrained(folder, local_files_only=True, use_safetensors=True)
     mean, std = _pixel_statistics(folder, kind)
     return TransformersBackbone(model, str(folder), mean, std)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from whenwhere.backbones.space import SharedSpace
+from whenwhere.backbones.space import SharedSpace, shared_space
 from whenwhere.errors import InputError
 
 _EXCLUDED = -9.0  # standard deviations: no weight at any temperature in use
@@ -141,6 +142,47 @@ class TextBank(nn.Module):
     def described_width(self, config: BankConfig) -> int:
         """Channels of the tokens of :meth:`describe`."""
         return self.width + len(config.temperatures) + 2
+
+
+class Banked(nn.Module):
+    """Base of the systems that tell images in the terms of a bank of texts.
+
+    The bank's features are a buffer and so saved with the system. The space, and the bank placed in it, are no modules
+    of the system: their weights are saved elsewhere, and both are made on first use.
+
+    Args:
+        name: name or folder of the shared space, for :func:`whenwhere.backbones.space.shared_space`.
+        shape: (rows, width) of the bank.
+        space: the space itself, if it is there already.
+        features: text features of the bank; zeros until loaded if not given.
+
+    Raises:
+        InputError: features of another shape.
+    """
+
+    bank_features: Tensor
+
+    def __init__(self, name: str, shape: tuple[int, int], space: SharedSpace | None, features: Tensor | None) -> None:
+        super().__init__()
+        self._space_name = name
+        self._lazy: dict[str, Any] = {} if space is None else {"space": space}
+        self.register_buffer("bank_features", torch.zeros(shape) if features is None else features.float())
+        if tuple(self.bank_features.shape) != shape:
+            raise InputError(f"bank features of shape {tuple(self.bank_features.shape)}", f"{shape}")
+
+    @property
+    def space(self) -> SharedSpace:
+        """The shared space, loaded on first use."""
+        if "space" not in self._lazy:
+            self._lazy["space"] = shared_space(self._space_name)
+        return self._lazy["space"]
+
+    @property
+    def bank(self) -> TextBank:
+        """The bank, placed in the space on first use."""
+        if "bank" not in self._lazy:
+            self._lazy["bank"] = TextBank(self.bank_features, self.space)
+        return self._lazy["bank"]
 
 
 def sideways(places: Tensor, amounts: Tensor, generator: torch.Generator | None = None) -> Tensor:

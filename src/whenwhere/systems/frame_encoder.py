@@ -6,16 +6,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from whenwhere.backbones.space import SharedSpace, shared_space
+from whenwhere.backbones.space import SharedSpace
 from whenwhere.errors import InputError
 from whenwhere.layers.persistence import load_model, read_config, save_model
-from whenwhere.layers.text_bank import TextBank
+from whenwhere.layers.text_bank import Banked
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class FrameEncoderConfig:
             raise InputError(f"temperatures {self.temperatures}", "at least one, all positive")
 
 
-class FrameEncoder(nn.Module):
+class FrameEncoder(Banked):
     """Places a frame in the shared space and tells it in the terms of a bank of captions.
 
     Args:
@@ -50,38 +49,17 @@ class FrameEncoder(nn.Module):
 
     schema = "whenwhere.frame_encoder/1"
     tokens_per_frame = 1
-    bank_features: Tensor
 
     def __init__(
         self, config: FrameEncoderConfig, space: SharedSpace | None = None, features: Tensor | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(config.space, (config.bank_rows, config.bank_width), space, features)
         self.config = config
-        # not modules of this one: their weights are saved elsewhere
-        self._shared: dict[str, Any] = {"space": space, "bank": None}
-        shape = (config.bank_rows, config.bank_width)
-        self.register_buffer("bank_features", torch.zeros(shape) if features is None else features.float())
-        if tuple(self.bank_features.shape) != shape:
-            raise InputError(f"bank features of shape {tuple(self.bank_features.shape)}", f"{shape}")
 
     @property
     def width(self) -> int:
         """Channels of a token."""
         return len(self.config.temperatures) * self.config.bank_width
-
-    @property
-    def space(self) -> SharedSpace:
-        """The shared space, loaded on first use."""
-        if self._shared["space"] is None:
-            self._shared["space"] = shared_space(self.config.space)
-        return self._shared["space"]
-
-    @property
-    def bank(self) -> TextBank:
-        """The bank, placed in the space on first use."""
-        if self._shared["bank"] is None:
-            self._shared["bank"] = TextBank(self.bank_features, self.space)
-        return self._shared["bank"]
 
     @torch.no_grad()
     def encode(self, images: Sequence[np.ndarray]) -> Tensor:

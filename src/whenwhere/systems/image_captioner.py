@@ -12,19 +12,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from whenwhere.backbones.space import SharedSpace, shared_space
+from whenwhere.backbones.space import SharedSpace
 from whenwhere.errors import InputError
 from whenwhere.layers.beam import Hypothesis, beam_search, sample
 from whenwhere.layers.consensus import consensus
 from whenwhere.layers.losses import smoothed_cross_entropy
 from whenwhere.layers.persistence import load_model, read_config, save_model
-from whenwhere.layers.text_bank import BankConfig, TextBank, sideways
+from whenwhere.layers.text_bank import BankConfig, Banked, sideways
 from whenwhere.layers.text_decoder import TextDecoder, TextDecoderConfig
 from whenwhere.layers.vocab import Vocab
 
@@ -117,7 +116,7 @@ class Caption:
     score: float
 
 
-class ImageCaptioner(nn.Module):
+class ImageCaptioner(Banked):
     """Bank and decoder over a shared space.
 
     Args:
@@ -129,7 +128,6 @@ class ImageCaptioner(nn.Module):
     """
 
     schema = "whenwhere.image_captioner/1"
-    bank_features: Tensor
     idf: Tensor
 
     def __init__(
@@ -140,30 +138,10 @@ class ImageCaptioner(nn.Module):
         features: Tensor | None = None,
         idf: Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(config.space, (config.bank_rows, config.bank_width), space, features)
         self.config, self.vocab = config, vocab
-        # not modules of this one: their weights are saved elsewhere
-        self._shared: dict[str, Any] = {"space": space, "bank": None}
-        shape = (config.bank_rows, config.bank_width)
-        self.register_buffer("bank_features", torch.zeros(shape) if features is None else features.float())
         self.register_buffer("idf", torch.ones(config.words) if idf is None else idf.float())
-        if tuple(self.bank_features.shape) != shape:
-            raise InputError(f"bank features of shape {tuple(self.bank_features.shape)}", f"{shape}")
         self.decoder = TextDecoder(config.decoder)
-
-    @property
-    def space(self) -> SharedSpace:
-        """The shared space, loaded on first use."""
-        if self._shared["space"] is None:
-            self._shared["space"] = shared_space(self.config.space)
-        return self._shared["space"]
-
-    @property
-    def bank(self) -> TextBank:
-        """The bank, placed in the space on first use."""
-        if self._shared["bank"] is None:
-            self._shared["bank"] = TextBank(self.bank_features, self.space)
-        return self._shared["bank"]
 
     def units(self, batch: TextBatch) -> tuple[float, ...]:
         """Count the targets of a batch, so that parts of a batch can be weighted."""
