@@ -120,8 +120,14 @@ def test_describe_refuses_what_cannot_describe(captioner, video):
 
 def test_a_failure_leaves_no_folder(describer, video, tmp_path):
     with pytest.raises(InputError, match="no picture from"):
-        whenwhere.describe(video, model=describer, start=100.0, out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        whenwhere.describe(video, model=describer, start=100.0, out=tmp_path / "a" / "b" / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_model_is_loaded(video, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="file is not a folder"):
+        whenwhere.describe(video, model="no such model", out=tmp_path / "file")
 
 
 def test_an_interrupted_run_keeps_what_is_known(describer, video, tmp_path):

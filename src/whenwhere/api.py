@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, overload
@@ -112,6 +111,8 @@ def describe(
         MediaError: nothing of the video can be used.
         WeightsError: weights that cannot be had, or do not fit.
     """
+    if out is not None:
+        result_folder.check(out)
     describer = _the(Describer, model, device)
     with describer.stream(
         path, rate=rate, interval=interval, memory=memory, start=start, end=end, allow_urls=allow_urls
@@ -137,7 +138,7 @@ def record(
     Raises:
         InputError: the folder holds other files.
     """
-    pictures, made = Pictures(), folder is not None and not Path(folder).exists()
+    pictures, made = Pictures(), [] if folder is None else result_folder.missing(folder)
     if folder is not None:
         folder = result_folder.claim(folder)
         run.on_frame = pictures.see
@@ -151,9 +152,7 @@ def record(
         _write(run, folder, pictures, "interrupted")
         raise
     except Exception:
-        if folder is not None and made:
-            with suppress(OSError):  # files of somebody else, that came in the meantime, keep it
-                Path(folder).rmdir()
+        result_folder.remove(made)
         raise
     finally:
         run.close()
