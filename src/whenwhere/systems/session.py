@@ -12,7 +12,6 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from whenwhere.errors import InputError
 from whenwhere.layers.beam import Hypothesis
@@ -21,12 +20,12 @@ from whenwhere.layers.memory import MemoryState
 from whenwhere.layers.time_bins import bins_to_seconds, seconds_to_bin
 from whenwhere.layers.vocab import Vocab
 from whenwhere.results import Event
+from whenwhere.systems.cuts import TURNS, Cuts
 from whenwhere.systems.decoding_points import PrefixForm, TimeAxis
 from whenwhere.systems.training_rows import prefix_ids
 
 _SCHEMA = "whenwhere.stream/1"
 _REMEMBERED = 256  # emitted events kept for the prefix and the duplicate guard where no horizon bounds them
-_TURNS = 4  # texts at one decoding point, where several shots ended since the last
 _TOLERANCE = 0.05  # frames; a time stamp rounded to milliseconds that falls just before a boundary counts as on it
 
 
@@ -85,6 +84,11 @@ class StreamOptions:
             raise InputError("stream options with a size below its least", "interval and beam >= 1, token limits >= 2")
         if self.horizon is not None and (self.horizon < 2 or self.horizon % 2):
             raise InputError(f"a horizon of {self.horizon} frames", "an even number of frames, or None")
+        if self.horizon is not None and self.interval > self.horizon // 2:
+            raise InputError(
+                f"an interval of {self.interval} frames with a horizon of {self.horizon}",
+                f"at most {self.horizon // 2} frames, which the memory always reaches back: the rest was never told",
+            )
         if self.speak is not None and not 0 <= self.speak <= 1:
             raise InputError(f"speak {self.speak}", "a probability, or None")
         if (self.snap is not None and not 0 <= self.snap < math.inf) or not -1 <= self.cut_below <= 1:
@@ -167,8 +171,7 @@ class StreamSession:
         self._waiting = 0  # frames since the last decoding point
         self._emitted = 0
         self._finished = False
-        self._cuts: list[float] = []  # seconds, those that an event may still move to
-        self._look: Tensor | None = None  # unit mean token of the latest frame, kept only to find cuts
+        self._cuts = Cuts(options.snap, options.cut_below)
 
     @property
     def position(self) -> float:
@@ -198,8 +201,7 @@ class StreamSession:
             raise InputError(f"a frame at {time:g} s after one at {self._last:g} s", "finite, increasing times")
         if self._origin is None:
             self._origin = time
-        if self.options.snap is not None:
-            self._watch(tokens, time)
+        self._cuts.see(tokens, self._last, time)
         self._last = time
         position = (time - self._origin) * self.rate
         epoch, half = self._epoch(position)
@@ -232,8 +234,9 @@ class StreamSession:
             for number, slot in self._slots.items()
             for name, tensor in slot.memory.tensors().items()
         }
-        if self._look is not None:
-            tensors["look"] = self._look.clone()
+        look = self._cuts.state()[1]
+        if look is not None:
+            tensors["look"] = look
         return {"tensors": tensors, "plain": self._plain_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -251,11 +254,13 @@ class StreamSession:
             for number, epoch in plain["epochs"]:
                 head = f"memory.{number}."
                 named = {name[len(head) :]: tensor for name, tensor in tensors.items() if name.startswith(head)}
-                slots[int(number)] = _Slot(int(epoch), MemoryState.from_tensors(named))
+                slots[int(number)] = _Slot(int(epoch), self._fitting(MemoryState.from_tensors(named)))
             said = [_Said(**event) for event in plain["said"]]
             origin, last, waiting = plain["origin"], plain["last"], int(plain["waiting"])
             emitted, finished = int(plain["emitted"]), bool(plain["finished"])
             cuts, look = [float(cut) for cut in plain["cuts"]], tensors.get("look")
+            if look is not None and (look.ndim != 1 or not look.is_floating_point()):
+                raise InputError(f"a stream state whose look has shape {tuple(look.shape)}", "(D,)")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -263,7 +268,7 @@ class StreamSession:
         self._slots, self._said, self._origin = slots, said, origin
         self._last = -math.inf if last is None else last
         self._waiting, self._emitted, self._finished = waiting, emitted, finished
-        self._cuts, self._look = cuts, look
+        self._cuts.load(cuts, look)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to one safetensors file."""
@@ -292,6 +297,19 @@ class StreamSession:
         device = self.system.empty_memory().tokens.device
         self.load_state_dict({"plain": plain, "tensors": {name: t.to(device) for name, t in tensors.items()}})
 
+    def _fitting(self, memory: MemoryState) -> MemoryState:
+        """Return a memory that was saved, if it can be one of this captioner's."""
+        empty = self.system.empty_memory()
+        given, expected = memory.tokens, empty.tokens
+        if given.shape[::2] != expected.shape[::2] or given.dtype != expected.dtype:
+            raise InputError(
+                f"a stream state with memory tokens {tuple(given.shape)} {given.dtype}",
+                f"({expected.shape[0]}, S, {expected.shape[2]}) {expected.dtype}, as this captioner has",
+            )
+        if memory.counts.dtype != empty.counts.dtype or (memory.times is None) != (empty.times is None):
+            raise InputError(f"a stream state with counts {memory.counts.dtype}", f"counts {empty.counts.dtype}")
+        return memory
+
     def _plain_state(self) -> dict[str, Any]:
         return {
             "schema": _SCHEMA,
@@ -304,25 +322,8 @@ class StreamSession:
             "waiting": self._waiting,
             "emitted": self._emitted,
             "finished": self._finished,
-            "cuts": self._cuts,
+            "cuts": self._cuts.state()[0],
         }
-
-    def _watch(self, tokens: Tensor, time: float) -> None:
-        """Note a cut between the latest frame and this one, half-way, where they have little in common.
-
-        The stream's first frame is one too.
-        """
-        look = F.normalize(tokens.detach().float().mean(dim=0), dim=0)
-        if self._look is None:
-            self._cuts.append(time)
-        elif float(self._look @ look.to(self._look)) < self.options.cut_below:
-            self._cuts.append((self._last + time) / 2)
-        self._look = look
-
-    def _snapped(self, seconds: float) -> float:
-        """The nearest cut if it is near enough, else the time itself."""
-        nearest = min(self._cuts, key=lambda cut: abs(cut - seconds), default=seconds)
-        return nearest if self.options.snap is not None and abs(nearest - seconds) <= self.options.snap else seconds
 
     def _epoch(self, position: float) -> tuple[int, float]:
         """Return the number of the current half-horizon and its length in frames."""
@@ -338,18 +339,18 @@ class StreamSession:
         position = (self._last - self._origin) * self.rate
         epoch, half = self._epoch(position)
         slot = self._slots[max(epoch - 1, 0) % 2]  # the older one
-        if ended and self.options.snap is not None:
-            self._cuts.append(self.position)  # the last shot ends here
+        if ended:
+            self._cuts.end(self.position)
         begun = self._origin + slot.epoch * half / self.rate  # seconds at which the memory begins
         self._said = [event for event in self._said if event.end >= begun][-_REMEMBERED:]
-        self._cuts = [cut for cut in self._cuts if cut >= begun][-_REMEMBERED:]
+        self._cuts.forget(begun)
         axis, seen = self.system.axis, (position - slot.epoch * half + 1) / self.rate
         span, last_bin = seen, None
         if axis.span == "window":
             span = axis.frames / self.rate
             last_bin = seconds_to_bin(seen, span, axis.n_bins)
         events: list[Event] = []
-        for _ in range(_TURNS):
+        for _ in range(TURNS):
             untold = self._untold(begun)
             if events and not untold:
                 break
@@ -364,10 +365,8 @@ class StreamSession:
 
     def _untold(self, begun: float) -> bool:
         """Whether a shot has ended of which nothing was said: then silence is no answer."""
-        if self.options.snap is None or self.options.speak is None:
-            return False
         told = max((event.end for event in self._said), default=begun)
-        return any(cut > told + self.options.snap / 2 for cut in self._cuts)
+        return self.options.speak is not None and self._cuts.untold(told)
 
     def _prefix(self, begun: float, span: float) -> list[list[int]]:
         form, axis, vocab = self.system.prefix_form, self.system.axis, self.system.vocab
@@ -389,8 +388,7 @@ class StreamSession:
         for found in vocab.parse(text.tokens, reversed_spans=reversed_spans, untimed=options.untimed):
             start, end = bins_to_seconds(found.start, found.end, span, axis.n_bins, axis.decoding)
             start, end = (max(min(begun + t, now), min(begun, now)) for t in (start, end))
-            if options.snap is not None and (moved := (self._snapped(start), self._snapped(end)))[0] < moved[1]:
-                start, end = moved
+            start, end = self._cuts.snapped(start, end)
             said = vocab.decode(found.words, capitalize=options.capitalize)
             score = math.exp(sum(text.logprobs[k] for k in found.positions) / len(found.positions))
             if not said or score < options.least_score or self._is_duplicate(said, start, end):
