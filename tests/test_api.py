@@ -150,6 +150,24 @@ def test_caption_takes_paths_and_arrays(captioner, models, photos):
     assert whenwhere.caption([], model=captioner) == []
 
 
+def test_a_folder_is_read_again_when_it_was_written_again_and_where_the_path_leads(
+    models, photos, tmp_path, monkeypatch
+):
+    for name, seed in (("one", 0), ("two", 1)):
+        random_image_captioner(seed, models["space"]).save(tmp_path / name / "mine")
+
+    def said(folder: Path) -> list[Caption]:
+        monkeypatch.chdir(folder)
+        return whenwhere.caption(photos[:1], model="mine")
+
+    first, second = said(tmp_path / "one"), said(tmp_path / "two")
+    assert first != second, "the same relative path means another folder there"
+    random_image_captioner(1, models["space"]).save(tmp_path / "one" / "mine")
+    assert said(tmp_path / "one") == second
+    before = api._loaded_model.cache_info().hits
+    assert said(tmp_path / "one") == second and api._loaded_model.cache_info().hits == before + 1
+
+
 def test_caption_names_the_image_that_is_damaged(captioner, photos, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(photos[0].read_bytes()[:50])
     with pytest.raises(MediaError, match=r"bad\.jpg"):

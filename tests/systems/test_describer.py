@@ -245,6 +245,16 @@ def test_going_on_from_a_state_is_equal_to_the_bit(name, describer, request):
         assert again.stats.frames == states[-1]["plain"]["frames"]
 
 
+def test_a_finished_state_knows_the_measured_length(describer, tmp_path):
+    path = scenes(tmp_path / "cut.mkv", 6.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])  # shorter than its header says
+    _, timeline, states = states_of(describer, path)
+    again = describer.stream(path)
+    again.load_state_dict(states[-1])
+    assert list(again) == [] and again.timeline() == timeline
+    assert again.stats.duration == timeline.media.duration
+
+
 def test_going_on_near_the_end_of_a_part(describer, video):
     events, timeline, states = states_of(describer, video, start=1.3, end=9.3)
     again = describer.stream(video, start=1.3, end=9.3)
@@ -268,6 +278,8 @@ def test_a_state_of_something_else_is_refused(describer, video, tmp_path):
         describer.stream(scenes(tmp_path / "other.mp4", 2.0, size=(64, 64))).load_state_dict(state)
     with pytest.raises(InputError, match="not the state of a run"):
         describer.stream(video).load_state_dict({"plain": {}})
+    with pytest.raises(InputError, match="model"):
+        random_describer(1, random_space()).stream(video).load_state_dict(state)
     next(run)
     with pytest.raises(InputError, match="has begun"):
         run.load_state_dict(state)
