@@ -130,6 +130,20 @@ def test_an_interval_longer_than_the_memory_surely_reaches_back_is_refused(descr
         describer.stream(video, interval=9.0)
 
 
+@pytest.mark.parametrize(("rate", "warned"), [(0.9, True), (1.0, False), (2.0, False), (4.0, False), (8.0, True)])
+def test_a_rate_far_from_the_trained_one_is_remarked_on(rate, warned, video):
+    describer = random_describer(0, random_space())
+    with describer.stream(video, rate=rate) as run:
+        assert run.remark() == "", "nothing is known of what it was trained at"
+    describer.captioner.config = dataclasses.replace(describer.captioner.config, trained_rate=2.0)
+    with describer.stream(video, rate=rate) as run:
+        assert bool(run.remark()) is warned
+        if rate == 8.0:
+            assert "at 8 frames a second the model's memory reaches back 2 to 4 s" in run.remark()
+            assert "trained at 2, where that is 8 to 16 s" in run.remark()
+            assert run.reach == 4.0
+
+
 def test_no_more_memory_than_asked_for(describer, video):
     run = describer.stream(video, memory=5)
     list(run)
@@ -248,10 +262,11 @@ def test_going_on_from_a_state_is_equal_to_the_bit(name, describer, request):
 def test_a_finished_state_knows_the_measured_length(describer, tmp_path):
     path = scenes(tmp_path / "cut.mkv", 6.0)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])  # shorter than its header says
-    _, timeline, states = states_of(describer, path)
+    events, timeline, states = states_of(describer, path)
     again = describer.stream(path)
+    assert again.media.duration > timeline.media.duration + 1.0, "the header claims more"
     again.load_state_dict(states[-1])
-    assert list(again) == [] and again.timeline() == timeline
+    assert list(again) == events[states[-1]["plain"]["given"] :] and again.timeline() == timeline
     assert again.stats.duration == timeline.media.duration
 
 

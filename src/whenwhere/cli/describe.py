@@ -134,6 +134,8 @@ def _follow(
         say = live.remark if jsonl else live.say  # with --jsonl stdout is for events alone
         if several:
             say(printable(source.name))
+        if run.remark():
+            live.remark(f"whenwhere: warning: {run.remark()}")
         run.on_progress = live.update
         show = (
             partial(_print_json, source.name)

@@ -29,6 +29,7 @@ from whenwhere.systems.session import StreamOptions, StreamSession
 from whenwhere.systems.streaming_dvc import StreamingDVC
 
 _SCHEMA = "whenwhere.describe_run/2"
+_FAR = 2.0  # times the trained rate, or a part of it: further than this is worth a remark
 
 
 class DescribeRun:
@@ -93,6 +94,20 @@ class DescribeRun:
         """Seconds that an event may lie back when it becomes known: how far the memory reaches, infinite if it does."""
         horizon = self._stream.horizon
         return math.inf if horizon is None else horizon / self.options.rate
+
+    def remark(self) -> str:
+        """What a person should know about the options: the rate, where it is far from the one that was trained at."""
+        trained, rate, horizon = self._captioner.config.trained_rate, self.options.rate, self._stream.horizon
+        if trained is None or horizon is None or 1 / _FAR <= rate / trained <= _FAR:
+            return ""
+
+        def span(a_second: float) -> str:
+            return f"{horizon / 2 / a_second:g} to {horizon / a_second:g} s"
+
+        return (
+            f"at {rate:g} frames a second the model's memory reaches back {span(rate)}; "
+            f"it was trained at {trained:g}, where that is {span(trained)}"
+        )
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
