@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,17 @@ def test_a_place_that_cannot_be_written_is_told_before_the_model_is_loaded(video
     (clip.parent / "other.mkv").write_bytes(b"")
     assert main(["describe", *videos, "--out", "clip.mkv/out", "--model", "no such model"]) == 2
     assert "clip.mkv is not a folder" in capsys.readouterr().err
+
+
+def test_a_rate_far_from_the_trained_one_gives_one_line(clip, models, capsys, tmp_path):
+    folder = tmp_path / "trained"
+    shutil.copytree(models / "describer", folder)
+    config = json.loads((folder / "captioner" / "config.json").read_text())
+    config["config"]["trained_rate"] = 2.0
+    (folder / "captioner" / "config.json").write_text(json.dumps(config))
+    assert main(["describe", "clip.mkv", "--jsonl", "--end", "1", "--rate", "8", "--model", str(folder)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("whenwhere: warning: at 8 frames a second the model's memory reaches back 2 to 4 s;")
 
 
 def test_a_folder_of_somebody_else_is_left_alone(clip, model, capsys):
