@@ -115,7 +115,7 @@ def random_image_captioner(seed: int = 0, space: Path | None = None) -> ImageCap
         bank=BankConfig(nearest=3),
         words=len(PIECES),
         decoder=TextDecoderConfig(width=32, depth=2, num_heads=4, mlp_width=64, max_positions=64),
-        options=CaptionOptions(beam=2, samples=4, max_length=10),
+        options=CaptionOptions(beam=2, max_length=10),
     )
     captioner = ImageCaptioner(config, Vocab.wordpiece(PIECES, n_bins=1), None, torch.randn(BANK, 384))
     for parameter in captioner.decoder.parameters():

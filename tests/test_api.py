@@ -120,8 +120,14 @@ def test_describe_refuses_what_cannot_describe(captioner, video):
 
 def test_a_failure_leaves_no_folder(describer, video, tmp_path):
     with pytest.raises(InputError, match="no picture from"):
-        whenwhere.describe(video, model=describer, start=100.0, out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        whenwhere.describe(video, model=describer, start=100.0, out=tmp_path / "a" / "b" / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_model_is_loaded(video, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="file is not a folder"):
+        whenwhere.describe(video, model="no such model", out=tmp_path / "file")
 
 
 def test_an_interrupted_run_keeps_what_is_known(describer, video, tmp_path):
@@ -142,6 +148,24 @@ def test_caption_takes_paths_and_arrays(captioner, models, photos):
     assert whenwhere.caption(mixed, model=models["caption"], device="cpu") == captions
     assert whenwhere.caption(photos[1], model=captioner) == [captions[1]]
     assert whenwhere.caption([], model=captioner) == []
+
+
+def test_a_folder_is_read_again_when_it_was_written_again_and_where_the_path_leads(
+    models, photos, tmp_path, monkeypatch
+):
+    for name, seed in (("one", 0), ("two", 1)):
+        random_image_captioner(seed, models["space"]).save(tmp_path / name / "mine")
+
+    def said(folder: Path) -> list[Caption]:
+        monkeypatch.chdir(folder)
+        return whenwhere.caption(photos[:1], model="mine")
+
+    first, second = said(tmp_path / "one"), said(tmp_path / "two")
+    assert first != second, "the same relative path means another folder there"
+    random_image_captioner(1, models["space"]).save(tmp_path / "one" / "mine")
+    assert said(tmp_path / "one") == second
+    before = api._loaded_model.cache_info().hits
+    assert said(tmp_path / "one") == second and api._loaded_model.cache_info().hits == before + 1
 
 
 def test_caption_names_the_image_that_is_damaged(captioner, photos, tmp_path):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, overload
@@ -12,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, overload
 import numpy as np
 import torch
 
+from whenwhere.backbones.space import DEFAULT as BRIDGE
 from whenwhere.backbones.space import SharedSpace, shared_space
 from whenwhere.errors import InputError, WeightsError
 from whenwhere.layers.persistence import read_json
@@ -112,6 +112,8 @@ def describe(
         MediaError: nothing of the video can be used.
         WeightsError: weights that cannot be had, or do not fit.
     """
+    if out is not None:
+        result_folder.check(out)
     describer = _the(Describer, model, device)
     with describer.stream(
         path, rate=rate, interval=interval, memory=memory, start=start, end=end, allow_urls=allow_urls
@@ -137,7 +139,7 @@ def record(
     Raises:
         InputError: the folder holds other files.
     """
-    pictures, made = Pictures(), folder is not None and not Path(folder).exists()
+    pictures, made = Pictures(reach=run.reach), [] if folder is None else result_folder.missing(folder)
     if folder is not None:
         folder = result_folder.claim(folder)
         run.on_frame = pictures.see
@@ -151,9 +153,7 @@ def record(
         _write(run, folder, pictures, "interrupted")
         raise
     except Exception:
-        if folder is not None and made:
-            with suppress(OSError):  # files of somebody else, that came in the meantime, keep it
-                Path(folder).rmdir()
+        result_folder.remove(made)
         raise
     finally:
         run.close()
@@ -215,7 +215,7 @@ def embed(
     items = _listed(images_or_texts)
     texts = [at for at, item in enumerate(items) if _is_text(item, kind)]
     images = [at for at in range(len(items)) if at not in set(texts)]
-    placed = space if isinstance(space, SharedSpace) else _loaded_space(str(space), device)
+    placed = space if isinstance(space, SharedSpace) else _loaded_space(*_place(space, (BRIDGE,)), device)
     rows = torch.empty(len(items), placed.dim)
     if texts:
         rows[texts] = placed.embed_texts([str(items[at]) for at in texts]).cpu()
@@ -242,7 +242,10 @@ def _device(name: str) -> torch.device:
 
 
 def _the(kind: type[ModelT], model: Any, device: Device) -> ModelT:
-    found = model if isinstance(model, (Describer, ImageCaptioner)) else _loaded_model(str(model), device)
+    if isinstance(model, (Describer, ImageCaptioner)):
+        found = model
+    else:
+        found = _loaded_model(*_place(model, MODELS), device)
     if not isinstance(found, kind):
         use = "describes videos" if isinstance(found, Describer) else "captions images"
         wanted = "a describer, such as 'describe'" if kind is Describer else "an image captioner, such as 'caption'"
@@ -250,13 +253,23 @@ def _the(kind: type[ModelT], model: Any, device: Device) -> ModelT:
     return found
 
 
+def _place(name: str | os.PathLike[str], known: Container[str]) -> tuple[str, tuple[tuple[str, int, int], ...]]:
+    """A name as it is; of a folder its full path, and its files with times and sizes, which a new save changes."""
+    folder = Path(name).expanduser()
+    if str(name) in known or not folder.is_dir():
+        return str(name), ()
+    folder = folder.resolve()
+    files = [(str(path), path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return str(folder), tuple((path, found.st_mtime_ns, found.st_size) for path, found in files)
+
+
 @lru_cache(maxsize=2)
-def _loaded_model(name: str, device: Device) -> Describer | ImageCaptioner:
+def _loaded_model(name: str, files: tuple[tuple[str, int, int], ...], device: Device) -> Describer | ImageCaptioner:
     return load(name, device=device)
 
 
 @lru_cache(maxsize=1)
-def _loaded_space(name: str, device: Device) -> SharedSpace:
+def _loaded_space(name: str, files: tuple[tuple[str, int, int], ...], device: Device) -> SharedSpace:
     chosen, found = _device(device), shared_space(name)
     return found if chosen.type == "cpu" else found.to(chosen)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from describe_models import random_image_captioner, saved_space
-from whenwhere.cli import main
+from whenwhere.cli import caption, main
 from whenwhere.media import write_image
 
 
@@ -78,6 +80,28 @@ def test_standard_input(photos, model):
     )
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["path"] == "-"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no named pipes there")
+def test_named_pipes_and_what_goes_wrong_with_them(photos, model, capsys, monkeypatch):
+    for name in ("good", "gone"):
+        os.mkfifo(photos / name)
+    data = (photos / "p0.png").read_bytes()
+    writer = threading.Thread(target=lambda: (photos / "good").write_bytes(data), daemon=True)
+    writer.start()
+    opened = caption._read
+
+    def read(source):
+        if source.path.name == "gone":
+            source.path.unlink()  # by somebody else, since the arguments were looked at
+        return opened(source)
+
+    monkeypatch.setattr(caption, "_read", read)
+    assert main(["caption", "photos/gone", "photos/good", "photos/p1.png", "--model", model]) == 2
+    said = capsys.readouterr()
+    assert [line.split(": ")[0] for line in said.out.splitlines()] == ["photos/good", "photos/p1.png"]
+    assert len(said.err.splitlines()) == 1 and "photos/gone" in said.err
+    writer.join(10)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,38 @@ def test_a_second_run_takes_the_place_of_the_first(clip, model, capsys):
         assert main(["describe", "clip.mkv", "--rate", rate, *model]) == 0
     assert names(clip.parent) == {"clip.mkv", "clip.whenwhere"}
     assert Timeline.load("clip.whenwhere/timeline.json").settings["rate"] == 4.0
+
+
+def test_the_same_video_by_another_path_takes_the_place_too(clip, model, capsys):
+    for path in ("clip.mkv", "./clip.mkv", str(clip)):
+        assert main(["describe", path, "--end", "2", *model]) == 0
+    assert names(clip.parent) == {"clip.mkv", "clip.whenwhere"}
+
+
+def test_standard_input_gets_a_new_folder_each_time(clip, model, monkeypatch, capsys):
+    for _ in range(2):
+        with open(clip) as handle:
+            monkeypatch.setattr(sys, "stdin", handle)
+            assert main(["describe", "-", "--end", "2", *model]) == 0
+    assert names(clip.parent) == {"clip.mkv", "stdin.whenwhere", "stdin-2.whenwhere"}
+
+
+@pytest.mark.parametrize("videos", [["clip.mkv"], ["clip.mkv", "other.mkv"]])
+def test_a_place_that_cannot_be_written_is_told_before_the_model_is_loaded(videos, clip, capsys):
+    (clip.parent / "other.mkv").write_bytes(b"")
+    assert main(["describe", *videos, "--out", "clip.mkv/out", "--model", "no such model"]) == 2
+    assert "clip.mkv is not a folder" in capsys.readouterr().err
+
+
+def test_a_rate_far_from_the_trained_one_gives_one_line(clip, models, capsys, tmp_path):
+    folder = tmp_path / "trained"
+    shutil.copytree(models / "describer", folder)
+    config = json.loads((folder / "captioner" / "config.json").read_text())
+    config["config"]["trained_rate"] = 2.0
+    (folder / "captioner" / "config.json").write_text(json.dumps(config))
+    assert main(["describe", "clip.mkv", "--jsonl", "--end", "1", "--rate", "8", "--model", str(folder)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("whenwhere: warning: at 8 frames a second the model's memory reaches back 2 to 4 s;")
 
 
 def test_a_folder_of_somebody_else_is_left_alone(clip, model, capsys):

@@ -10,7 +10,7 @@ import pytest
 from media_files import make_bytes, make_video, number_in
 
 from whenwhere.errors import InputError, MediaError
-from whenwhere.media import clip, open_video, probe, sample
+from whenwhere.media import as_source, clip, open_video, probe, sample
 
 
 @pytest.fixture
@@ -44,6 +44,21 @@ def test_a_video_at_an_address(site):
     assert probe(f"{address}/a.mkv", allow_urls=True).duration == 2.0
     assert len(sample(f"{address}/a.mkv", 4, allow_urls=True)) == 4
     assert set(asked) == {"/a.mkv"}
+
+
+def test_user_and_password_open_an_address_and_are_shown_nowhere(site):
+    folder, address, _ = site
+    make_video(folder / "a.mkv", 4)
+    secret = f"{address}/a.mkv".replace("://", "://xavier:zq@zq@")
+    source = as_source(secret, allow_urls=True)
+    assert (source.name, source.address) == (f"{address}/a.mkv", secret) and "zq" not in repr(source)
+    with open_video(source, allow_urls=True) as video:
+        assert video.info.path == f"{address}/a.mkv" and len(list(video.frames())) == 4
+    for url, allowed in ((secret, False), (secret.replace("a.mkv", "none.mkv"), True)):
+        with pytest.raises(MediaError) as error:
+            open_video(url, allow_urls=allowed)
+        assert "zq" not in str(error.value) and "xavier" not in str(error.value)
+    assert as_source("https://host/@ann/a.mp4", allow_urls=True).name == "https://host/@ann/a.mp4"
 
 
 def test_a_playlist_at_an_address(site):

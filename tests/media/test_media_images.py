@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -183,3 +184,29 @@ def test_write_image(tmp_path, name):
         write_image(tmp_path / "none" / name, picture(1))
     with pytest.raises(InputError, match="RGB"):
         write_image(tmp_path / name, picture(1)[:, :, 0])
+
+
+class Endless(io.RawIOBase):
+    """A pipe on which zeros come for ever."""
+
+    given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        self.given += size
+        return b"\0" * size
+
+
+def test_a_pipe_is_read_whole_and_no_further_than_allowed(tmp_path):
+    write_image(tmp_path / "a.png", np.full((8, 9, 3), 7, np.uint8))
+    reader, writer = os.pipe()
+    os.write(writer, (tmp_path / "a.png").read_bytes())
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        assert read_image(pipe).shape == (8, 9, 3)
+    endless = Endless()
+    with pytest.raises(MediaError, match="more than 5,000,000 bytes; expected one encoded image"):
+        read_image(endless, limits=Limits(max_image_bytes=5_000_000))
+    assert endless.given == 5_000_001

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from whenwhere.backbones.space import Bridge, BridgeConfig, BridgeMaps
 from whenwhere.errors import InputError
 from whenwhere.layers.vocab import Vocab
-from whenwhere.recipes.image_captioner import CaptionPairs, piece_idf, plain, prepare
+from whenwhere.recipes.image_captioner import CaptionPairs, plain, prepare
 from whenwhere.recipes.pseudo_videos import PseudoVideoConfig, PseudoVideos, collate, read_structures
 from whenwhere.systems.frame_encoder import FrameEncoder, FrameEncoderConfig
 
@@ -54,11 +54,6 @@ def test_captions_that_cannot_be_written_are_only_seen(captions):
     written = [ids is not None for ids in captions.ids]
     assert written == [True, True, True, True, True, False, True, True]  # no word piece spells the zebra
     assert captions.owner.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-
-
-def test_rare_pieces_weigh_more(captions):
-    idf = piece_idf(captions, len(PIECES))
-    assert idf[PIECES.index("bird")] > idf[PIECES.index("on")] > 0
 
 
 def test_pairs_are_of_one_image_and_repeat_with_the_seed(captions, space):

@@ -7,6 +7,7 @@ import gc
 import inspect
 import io
 import json
+import struct
 import threading
 import time
 
@@ -130,6 +131,20 @@ def test_an_interval_longer_than_the_memory_surely_reaches_back_is_refused(descr
         describer.stream(video, interval=9.0)
 
 
+@pytest.mark.parametrize(("rate", "warned"), [(0.9, True), (1.0, False), (2.0, False), (4.0, False), (8.0, True)])
+def test_a_rate_far_from_the_trained_one_is_remarked_on(rate, warned, video):
+    describer = random_describer(0, random_space())
+    with describer.stream(video, rate=rate) as run:
+        assert run.remark() == "", "nothing is known of what it was trained at"
+    describer.captioner.config = dataclasses.replace(describer.captioner.config, trained_rate=2.0)
+    with describer.stream(video, rate=rate) as run:
+        assert bool(run.remark()) is warned
+        if rate == 8.0:
+            assert "at 8 frames a second the model's memory reaches back 2 to 4 s" in run.remark()
+            assert "trained at 2, where that is 8 to 16 s" in run.remark()
+            assert run.reach == 4.0
+
+
 def test_no_more_memory_than_asked_for(describer, video):
     run = describer.stream(video, memory=5)
     list(run)
@@ -245,6 +260,20 @@ def test_going_on_from_a_state_is_equal_to_the_bit(name, describer, request):
         assert again.stats.frames == states[-1]["plain"]["frames"]
 
 
+def test_a_finished_state_knows_the_measured_length(describer, tmp_path):
+    path = scenes(tmp_path / "modest.mkv", 6.0)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x44\x89\x88") + 3  # Matroska's Duration, a float of 8 bytes, in milliseconds
+    data[at : at + 8] = struct.pack(">d", 3000.0)
+    path.write_bytes(data)
+    events, timeline, states = states_of(describer, path)
+    again = describer.stream(path)
+    assert (again.media.duration, timeline.media.duration) == (3.0, pytest.approx(6.0)), "the header claims less"
+    again.load_state_dict(states[-1])
+    assert list(again) == events[states[-1]["plain"]["given"] :] and again.timeline() == timeline
+    assert again.stats.duration == timeline.media.duration
+
+
 def test_going_on_near_the_end_of_a_part(describer, video):
     events, timeline, states = states_of(describer, video, start=1.3, end=9.3)
     again = describer.stream(video, start=1.3, end=9.3)
@@ -268,6 +297,8 @@ def test_a_state_of_something_else_is_refused(describer, video, tmp_path):
         describer.stream(scenes(tmp_path / "other.mp4", 2.0, size=(64, 64))).load_state_dict(state)
     with pytest.raises(InputError, match="not the state of a run"):
         describer.stream(video).load_state_dict({"plain": {}})
+    with pytest.raises(InputError, match="model"):
+        random_describer(1, random_space()).stream(video).load_state_dict(state)
     next(run)
     with pytest.raises(InputError, match="has begun"):
         run.load_state_dict(state)

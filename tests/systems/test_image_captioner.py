@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 
 from whenwhere.backbones.space import Bridge, BridgeConfig, BridgeMaps
 from whenwhere.errors import InputError, WeightsError
 from whenwhere.layers.text_bank import BankConfig
 from whenwhere.layers.text_decoder import TextDecoderConfig
 from whenwhere.layers.vocab import Vocab
+from whenwhere.recipes import image_captioner
 from whenwhere.systems.image_captioner import CaptionOptions, ImageCaptioner, ImageCaptionerConfig, TextBatch
 
 TEXTS = ["a cat sleeps", "a dog runs", "a red bus", "two people eat", "a plane flies", "the sea"]
@@ -37,7 +39,7 @@ def parts():
         noise=(0.0, 0.5),
         smoothing=0.0,
         decoder=decoder,
-        options=CaptionOptions(samples=0, max_length=8),
+        options=CaptionOptions(max_length=8),
     )
     return ImageCaptioner(config, vocab, space, features), features
 
@@ -87,7 +89,7 @@ def test_files_hold_the_model_and_nothing_else(parts, tmp_path):
     model.bank  # noqa: B018 - placed in the space, which must not reach the file
     model.save(tmp_path, torch.float32)
     again = ImageCaptioner.load(tmp_path, model.space)
-    assert {name.split(".")[0] for name in again.state_dict()} == {"decoder", "bank_features", "idf"}
+    assert {name.split(".")[0] for name in again.state_dict()} == {"decoder", "bank_features"}
     places = model.space.place_texts(features)
     assert again.caption_places(places) == model.caption_places(places)
     (tmp_path / "model.safetensors").write_bytes(b"\0" * 20)
@@ -95,16 +97,29 @@ def test_files_hold_the_model_and_nothing_else(parts, tmp_path):
         ImageCaptioner.load(tmp_path)
 
 
-def test_the_same_image_gets_the_same_caption_with_samples(parts):
+def test_the_same_image_gets_the_same_caption_alone_and_among_others(parts):
     model, features = parts
     places = model.space.place_texts(features)
-    options = CaptionOptions(samples=12, max_length=8)
-    assert model.caption_places(places, options) == model.caption_places(places, options)
-    alone = [model.caption_places(place[None], options)[0] for place in places]
-    assert alone == model.caption_places(places, options)
+    together = model.caption_places(places)
+    assert model.caption_places(places) == together
+    assert [model.caption_places(place[None])[0] for place in places] == together
 
 
-@pytest.mark.parametrize("bad", [{"beam": 0}, {"samples": -1}, {"max_length": 1}])
+def test_a_model_saved_with_word_weights_still_loads(parts, tmp_path):
+    model, features = parts
+    model.eval().save(tmp_path, torch.float32)
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file({**tensors, "idf": torch.ones(model.config.words)}, tmp_path / "model.safetensors")
+    places = model.space.place_texts(features)
+    assert ImageCaptioner.load(tmp_path, model.space).caption_places(places) == model.caption_places(places)
+
+
+def test_the_shipped_model_loads():
+    model = ImageCaptioner.load(image_captioner.FOLDER)
+    assert model.config.options == CaptionOptions() and "idf" not in model.state_dict()
+
+
+@pytest.mark.parametrize("bad", [{"beam": 0}, {"max_length": 1}])
 def test_bad_options_are_refused(bad):
     with pytest.raises(InputError):
         CaptionOptions(**bad)

@@ -163,7 +163,7 @@ def test_words_without_times_and_low_scores():
 )
 def test_memory_reaches_back_between_half_a_horizon_and_one(horizon, rate, start, interval):
     scribe = Scribe()
-    stream = session(scribe, rate=rate, interval=interval, horizon=horizon)
+    stream = session(scribe, rate=rate, interval=min(interval, horizon // 2), horizon=horizon)
     for t in range(100):
         known = len(scribe.shown)
         stream.push(FRAME, start + t / rate)
@@ -247,6 +247,9 @@ def test_states_of_other_streams_are_refused(tmp_path):
         session(Scribe()).load_state_dict({"tensors": {}})
     with pytest.raises(InputError, match="lacks tokens"):
         session(Scribe()).load_state_dict({**state, "tensors": {}})
+    wide = torch.zeros(1, 3, 7)
+    with pytest.raises(InputError, match=r"memory tokens \(1, 3, 7\) .*expected \(1, S, 1\)"):
+        session(Scribe()).load_state_dict({**state, "tensors": {**state["tensors"], "memory.0.tokens": wide}})
     (tmp_path / "bad").write_bytes(b"nonsense")
     for name in ("bad", "missing"):
         with pytest.raises(InputError, match="cannot read"):
@@ -273,7 +276,8 @@ def test_bad_frames_and_options_are_refused():
     for rate in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(InputError, match="rate"):
             session(Scribe(), rate=rate)
-    for options in ({"interval": 0}, {"horizon": 3}, {"max_tokens": 1}):
+    replace(StreamOptions(), interval=8, horizon=16)
+    for options in ({"interval": 0}, {"horizon": 3}, {"max_tokens": 1}, {"interval": 9, "horizon": 16}):
         with pytest.raises(InputError):
             replace(StreamOptions(), **options)
 

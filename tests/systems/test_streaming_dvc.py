@@ -84,6 +84,12 @@ def test_tiny_size():
     assert parameters(model) == expected == 10_096_360
 
 
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.inf, math.nan])
+def test_a_trained_rate_is_a_rate(rate):
+    with pytest.raises(InputError, match="trained rate"):
+        replace(preset("tiny"), trained_rate=rate)
+
+
 def test_unknown_preset():
     with pytest.raises(InputError, match="one of tiny, small, paper"):
         preset("huge")

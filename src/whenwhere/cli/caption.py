@@ -58,7 +58,7 @@ def caption(
                 raise source
             assert captioner is not None
             (said,) = captioner.caption([_read(source)])
-        except InputError as error:
+        except (InputError, OSError) as error:
             if len(found) == 1:
                 raise
             complain(error)
@@ -75,9 +75,12 @@ def _read(source: Source) -> np.ndarray:
     from whenwhere.media import read_image
 
     if source.handle is not None:
-        return read_image(source.handle.read())
+        return read_image(source.handle)
     assert source.path is not None
-    return read_image(source.path if source.kind == "file" else source.path.read_bytes())
+    if source.kind == "file":
+        return read_image(source.path)
+    with open(source.path, "rb") as pipe:
+        return read_image(pipe)
 
 
 def _captioner(model: str, device: Literal["auto", "cpu", "cuda", "mps"]) -> ImageCaptioner:

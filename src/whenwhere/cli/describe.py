@@ -77,6 +77,7 @@ def describe(
     several = len(found) > 1
     stream: Callable[[Source], DescribeRun] | None = None
     if any(not isinstance(source, WhenwhereError) for source in found):
+        _check_place(out, jsonl, several)
         stream = partial(
             _describer(model, device).stream,
             rate=rate,
@@ -99,6 +100,14 @@ def describe(
             complain(error)
             failed = True
     return 2 if failed else 0
+
+
+def _check_place(out: Path | None, jsonl: bool, several: bool) -> None:
+    """Stop before the model is loaded when the results could not be written."""
+    if out is not None and not several:
+        result_folder.check(out)
+    elif out is not None or not jsonl:
+        result_folder.check_place(out or Path())
 
 
 def _describer(model: str, device: Literal["auto", "cpu", "cuda", "mps"]) -> Describer:
@@ -125,6 +134,8 @@ def _follow(
         say = live.remark if jsonl else live.say  # with --jsonl stdout is for events alone
         if several:
             say(printable(source.name))
+        if run.remark():
+            live.remark(f"whenwhere: warning: {run.remark()}")
         run.on_progress = live.update
         show = (
             partial(_print_json, source.name)
@@ -151,7 +162,8 @@ def _folder(source: Source, out: Path | None, jsonl: bool, several: bool) -> Pat
     stem = "stdin" if source.name == "-" else Path(source.name).stem
     if source.kind != "file":
         stem = re.sub(r"[^\w.-]+|%\d*d", "_", stem).strip("._") or "video"
-    return result_folder.free(stem, source.name, out or Path())
+    lasting = source.kind in ("file", "sequence") and source.handle is None  # else it is another video the next time
+    return result_folder.free(stem, source.name if lasting else None, out or Path())
 
 
 def _print_json(path: str, event: Event) -> None:

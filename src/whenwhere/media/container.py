@@ -152,7 +152,7 @@ def _open_address(source: Source) -> InputContainer:
         given = source.name.removeprefix("camera:")
         device = f"/dev/video{given}" if name == "v4l2" and given.isdecimal() else given
     else:
-        name, device = None, source.name
+        name, device = None, source.address or source.name
         options["protocol_whitelist"] = _ADDRESS_PROTOCOLS
         options["format_whitelist"] = f"{_FORMATS},{_ADDRESS_FORMATS}"
     try:

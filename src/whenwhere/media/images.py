@@ -18,6 +18,7 @@ from whenwhere.media.records import Frame, Limits, MediaInfo
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA")
 # A damaged file makes Pillow's readers raise nearly any type. This is caught around calls of Pillow only.
 _ERRORS = (Exception,)
+_PIECE = 1 << 20  # bytes read at a time
 _EXIF_ORIENTATION = 0x0112
 _EXIF_DEGREES = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 _MAGIC = (
@@ -43,8 +44,9 @@ def read_image(source: ImageLike, *, limits: Limits | None = None) -> np.ndarray
     animation the first picture is read.
 
     Args:
-        source: path, encoded bytes, or an open binary file.
-        limits: `max_image_pixels` is checked before memory for the pixels is taken.
+        source: path, encoded bytes, or an open binary file; one that cannot seek, such as a pipe, is read to its end.
+        limits: `max_image_pixels` is checked before memory for the pixels is taken, `max_image_bytes` while a pipe is
+            read.
 
     Returns:
         uint8 (height, width, 3) RGB.
@@ -159,7 +161,7 @@ def _open(source: ImageLike, limits: Limits) -> Image.Image:
             raise MediaError(f"{name} {found}", "an image file")
         opened: Path | BinaryIO = path
     else:
-        opened = io.BytesIO(source) if isinstance(source, (bytes, bytearray)) else source
+        opened = io.BytesIO(source) if isinstance(source, (bytes, bytearray)) else _seekable(source, name, limits)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of size and of odd metadata; the size is checked below
@@ -173,6 +175,23 @@ def _open(source: ImageLike, limits: Limits) -> Image.Image:
         image.close()
         raise _too_large(name, size, limits)
     return image
+
+
+def _seekable(source: BinaryIO, name: str, limits: Limits) -> BinaryIO:
+    """Return a file that can seek as it is, and of a pipe what comes until its end, which has a bound."""
+    if getattr(source, "seekable", lambda: hasattr(source, "seek"))():
+        return source
+    data = bytearray()
+    while len(data) <= limits.max_image_bytes:
+        more = source.read(min(_PIECE, limits.max_image_bytes + 1 - len(data)))
+        if not more:
+            return io.BytesIO(data)
+        data += more
+    raise MediaError(
+        f"{name} has more than {limits.max_image_bytes:,} bytes",
+        "one encoded image",
+        "save it to a file first if it is one, or raise Limits(max_image_bytes=...)",
+    )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -71,6 +71,7 @@ class Limits:
     Attributes:
         max_pixels: width x height of one video frame; checked before memory for it is taken. The default takes 8K.
         max_image_pixels: the same for a still image.
+        max_image_bytes: of an encoded image that comes from a pipe, which has to be held whole.
         max_frames: decoded frames of one iteration; beyond it the rest is marked as a gap.
         max_seconds: seconds of media; beyond it the rest is marked as a gap.
         max_wall_seconds: seconds on the clock on the wall that opening may spend, and after it one iteration, the
@@ -80,6 +81,7 @@ class Limits:
 
     max_pixels: int = 8192 * 4352
     max_image_pixels: int = 1 << 27
+    max_image_bytes: int = 1 << 28
     max_frames: int | None = None
     max_seconds: float | None = None
     max_wall_seconds: float | None = None
@@ -88,7 +90,7 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            required = field.name in ("max_pixels", "max_image_pixels", "max_barren_packets")
+            required = field.name in ("max_pixels", "max_image_pixels", "max_image_bytes", "max_barren_packets")
             if value is None and not required:
                 continue
             if value is None or math.isnan(value) or value <= 0:

@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Union
@@ -26,6 +26,7 @@ IMAGE_SUFFIXES = frozenset({
 })
 # fmt: on
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|camera:")
+_USER = re.compile(r"(?<=://)[^/?#]*@")  # user and password in an address
 _PATTERN = re.compile(r"%0?\d*d")
 _SEQUENCE_FILL = 0.5  # at least this share of the numbers between first and last must exist
 
@@ -36,12 +37,13 @@ class Source:
 
     Attributes:
         kind: "file", "stream" (read once, front to back), "sequence" (numbered images), "url" or "camera".
-        name: what to show to the user.
+        name: what to show to the user; of an address, without the user and password in it.
         path: of a file, or of a named pipe that is opened when reading starts.
         handle: of a stream, or of a file that the caller has opened; binary.
         images: paths of a sequence, in order.
         numbers: the number in each name of a sequence; they give the times.
         rate: images per second of a sequence.
+        address: of a url, whole, for opening it and nothing else; where it is empty, the name is the address.
     """
 
     kind: Literal["file", "stream", "sequence", "url", "camera"]
@@ -51,6 +53,7 @@ class Source:
     images: tuple[Path, ...] = ()
     numbers: tuple[int, ...] = ()
     rate: float = 25.0
+    address: str = field(default="", repr=False)
 
 
 SourceLike = Union[str, "os.PathLike[str]", BinaryIO, Source]
@@ -89,7 +92,9 @@ def as_source(given: SourceLike, *, allow_urls: bool = False, sequence_rate: flo
     if _ADDRESS.match(text):
         if not allow_urls:
             raise _address_refused(text)
-        return Source("camera" if text.startswith("camera:") else "url", text)
+        if text.startswith("camera:"):
+            return Source("camera", text)
+        return Source("url", _USER.sub("", text, count=1), address=text)
     if _PATTERN.search(path.name):
         return _from_pattern(path, sequence_rate)
     raise MediaError(f"{text} does not exist", "a video or image file", "check the spelling and the folder")
@@ -268,7 +273,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 def _address_refused(name: str) -> MediaError:
     return MediaError(
-        f"{name} is an address or a camera",
+        f"{_USER.sub('', name, count=1)} is an address or a camera",
         "a local file, unless opening addresses was asked for",
         "allow it (allow_urls=True in Python, --allow-urls on the command line) or download the file first",
     )

@@ -10,8 +10,6 @@ image as what is seen and another caption of the same image as what is to be sai
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,15 +107,6 @@ def prepare(groups: list[list[str]], vocab: Vocab, features: Tensor, longest: in
     return CaptionSet(groups, ids, features, owner)
 
 
-def piece_idf(captions: CaptionSet, words: int) -> Tensor:
-    """Inverse document frequency of each word piece over images, (V,)."""
-    documents: list[set[int]] = [set() for _ in captions.groups]
-    for ids, owner in zip(captions.ids, captions.owner.tolist()):
-        documents[owner].update(ids or ())
-    counts = Counter(piece for document in documents for piece in document)
-    return torch.tensor([math.log(len(documents) / max(1, counts[piece])) for piece in range(words)])
-
-
 class CaptionPairs:
     """Draws for an image one caption to see and one to write."""
 
@@ -169,7 +158,7 @@ def build(
         dim=space.dim, bank_rows=len(bank), bank_width=bank.width, words=vocab.words, decoder=recipe.decoder
     )
     torch.manual_seed(recipe.fit.seed)
-    system = ImageCaptioner(config, vocab, space, bank.features, piece_idf(captions, vocab.words))
+    system = ImageCaptioner(config, vocab, space, bank.features)
     pairs = CaptionPairs(captions, space.place_texts(features), vocab)
     return system, Batches(pairs, pairs.collate)
 

@@ -107,6 +107,7 @@ def model_config(recipe: Recipe, encoder: FrameEncoder, captioner: ImageCaptione
         time=TimeFeatures(frequencies=7, shortest=2.0, weight=0.1),
         decoder=replace(captioner.config.decoder, max_positions=128),
         end_token=True,
+        trained_rate=recipe.videos.rate,
     )
 
 

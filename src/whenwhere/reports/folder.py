@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from whenwhere.errors import InputError
@@ -13,6 +14,39 @@ from whenwhere.results import Timeline
 TIMELINE, SUBTITLES, SUBRIP, REPORT = "timeline.json", "captions.vtt", "captions.srt", "report.html"
 _EMBED = 16_000_000  # bytes; embedding takes several times a video's size in memory, and this command stays small
 _MOST_NAMES = 1000
+
+
+def check(folder: str | os.PathLike[str]) -> None:
+    """Say early, before any work, what :func:`claim` would refuse; nothing is made.
+
+    Args:
+        folder: where results shall go.
+
+    Raises:
+        InputError: something else is there, or the folder cannot be made or written.
+    """
+    path = Path(folder)
+    check_place(path)
+    if path.is_dir() and any(path.iterdir()) and owner(path) is None:
+        raise InputError(
+            f"the folder {path} holds other files",
+            f"a new or empty folder, or one with a {TIMELINE} of an earlier run",
+            "choose another with --out",
+        )
+
+
+def check_place(folder: str | os.PathLike[str]) -> None:
+    """Check that a folder is there or could be made, and could be written to, whatever is in it.
+
+    Raises:
+        InputError: a file is in the way, or writing is not allowed.
+    """
+    path = Path(folder)
+    nearest = next(place for place in (path, *path.parents, Path()) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise InputError(f"cannot make the folder {path}: {nearest} is not a folder", "a place that you may write to")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to the folder {nearest}", "a folder that you may write to")
 
 
 def claim(folder: str | os.PathLike[str]) -> Path:
@@ -25,27 +59,36 @@ def claim(folder: str | os.PathLike[str]) -> Path:
         InputError: something else is there, or the folder cannot be made or written.
     """
     path = Path(folder)
+    check(path)
+    lacking = missing(path)
     try:
-        if path.is_dir() and any(path.iterdir()) and owner(path) is None:
-            raise InputError(
-                f"the folder {path} holds other files",
-                f"a new or empty folder, or one with a {TIMELINE} of an earlier run",
-                "choose another with --out",
-            )
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        remove(lacking)
         raise InputError(f"cannot make the folder {path}: {error.strerror}", "a place that you may write to") from error
-    if not os.access(path, os.W_OK):
-        raise InputError(f"cannot write to the folder {path}", "a folder that you may write to")
     return path
 
 
-def free(stem: str, media: str, parent: str | os.PathLike[str] = ".") -> Path:
+def missing(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the folders that :func:`claim` would make, the innermost first."""
+    path = Path(folder)
+    return [place for place in (path, *path.parents) if not os.path.lexists(place)]
+
+
+def remove(folders: Sequence[Path]) -> None:
+    """Remove folders that a run made for nothing, the innermost first, up to the first that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def free(stem: str, media: str | None, parent: str | os.PathLike[str] = ".") -> Path:
     """Return a folder for a video that needs no asking: ``STEM.whenwhere``, or ``STEM-2.whenwhere`` and so on.
 
     Args:
         stem: name of the video without its suffix.
-        media: path of the video as a timeline names it; a folder of another video is not taken.
+        media: path of the video; a folder about another one is not taken, and one about the same is, however its path
+            was spelled. None for what cannot be read twice, such as a pipe: its folder is always new.
         parent: where the folder shall be.
 
     Raises:
@@ -53,9 +96,19 @@ def free(stem: str, media: str, parent: str | os.PathLike[str] = ".") -> Path:
     """
     for number in range(1, _MOST_NAMES):
         path = Path(parent) / (f"{stem}.whenwhere" if number == 1 else f"{stem}-{number}.whenwhere")
-        if not os.path.lexists(path) or (path.is_dir() and (not any(path.iterdir()) or owner(path) == media)):
+        if not os.path.lexists(path) or (media is not None and _is_for(path, media)):
             return path
     raise InputError(f"all folders {stem}.whenwhere to {stem}-{number}.whenwhere are taken", "a free name", "use --out")
+
+
+def _is_for(folder: Path, media: str) -> bool:
+    """Whether a folder is empty, or has the results of this very video."""
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    about = owner(folder)
+    return about is not None and os.path.realpath(about) == os.path.realpath(media)
 
 
 def owner(folder: Path) -> str | None:

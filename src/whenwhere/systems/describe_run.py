@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,7 +28,8 @@ from whenwhere.systems.frame_feed import Decoded, FrameFeed
 from whenwhere.systems.session import StreamOptions, StreamSession
 from whenwhere.systems.streaming_dvc import StreamingDVC
 
-_SCHEMA = "whenwhere.describe_run/1"
+_SCHEMA = "whenwhere.describe_run/2"
+_FAR = 2.0  # times the trained rate, or a part of it: further than this is worth a remark
 
 
 class DescribeRun:
@@ -84,6 +88,26 @@ class DescribeRun:
         self._since = 0  # frames since the last decoding point
         self._given = 0  # events that the caller has
         self._begun = self._finished = False
+
+    @property
+    def reach(self) -> float:
+        """Seconds that an event may lie back when it becomes known: how far the memory reaches, infinite if it does."""
+        horizon = self._stream.horizon
+        return math.inf if horizon is None else horizon / self.options.rate
+
+    def remark(self) -> str:
+        """What a person should know about the options: the rate, where it is far from the one that was trained at."""
+        trained, rate, horizon = self._captioner.config.trained_rate, self.options.rate, self._stream.horizon
+        if trained is None or horizon is None or 1 / _FAR <= rate / trained <= _FAR:
+            return ""
+
+        def span(a_second: float) -> str:
+            return f"{horizon / 2 / a_second:g} to {horizon / a_second:g} s"
+
+        return (
+            f"at {rate:g} frames a second the model's memory reaches back {span(rate)}; "
+            f"it was trained at {trained:g}, where that is {span(trained)}"
+        )
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -158,6 +182,7 @@ class DescribeRun:
         session = self._session.state_dict()
         plain = {
             "schema": _SCHEMA,
+            "model": self._fingerprint,
             "options": asdict(self.options),
             "media": [self.media.width, self.media.height],
             "session": session["plain"],
@@ -170,6 +195,7 @@ class DescribeRun:
             "frames": self.stats.frames,
             "position": self.stats.position,
             "finished": self._finished,
+            "duration": self._feed.duration,
         }
         return {"tensors": session["tensors"], "plain": plain}
 
@@ -186,7 +212,13 @@ class DescribeRun:
         try:
             plain = state["plain"]
             size = [self.media.width, self.media.height]
-            for name, value in (("schema", _SCHEMA), ("options", asdict(self.options)), ("media", size)):
+            expected = {
+                "schema": _SCHEMA,
+                "model": self._fingerprint,
+                "options": asdict(self.options),
+                "media": size,
+            }
+            for name, value in expected.items():
                 if plain[name] != value:
                     raise InputError(f"a state with {name} {plain[name]!r}", repr(value))
             tensors = {name: tensor.to(self._captioner.device) for name, tensor in state["tensors"].items()}
@@ -195,6 +227,7 @@ class DescribeRun:
             given, last, fresh = int(plain["given"]), plain["last"], bool(plain["fresh"])
             since, frames = int(plain["since"]), int(plain["frames"])
             position, finished = float(plain["position"]), bool(plain["finished"])
+            duration = None if plain["duration"] is None else float(plain["duration"])
             session = {"tensors": tensors, "plain": plain["session"]}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, InputError):
@@ -203,9 +236,21 @@ class DescribeRun:
         self._session.load_state_dict(session)
         if last is not None:
             self._feed.resume_after(last)
+        if finished:  # nothing will be read any more that could measure it
+            self._feed.duration = self.stats.duration = duration
         self.events, self._gaps, self._earlier_gaps = events, gaps, gaps
         self._given, self._last, self._fresh, self._since, self._finished = given, last, fresh, since, finished
         self.stats.frames, self.stats.position, self.stats.events = frames, position, len(events)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Tells models apart: a hash of the configurations and of the small parameters, norms and biases."""
+        configs = [asdict(self._encoder.config), asdict(self._captioner.config)]
+        digest = hashlib.sha256(json.dumps(configs, sort_keys=True).encode())
+        for name, parameter in self._captioner.named_parameters():
+            if parameter.ndim == 1:
+                digest.update(name.encode() + parameter.detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def _new_session(self) -> StreamSession:
         return StreamSession(self._system, self.options.rate, self._stream)

@@ -19,10 +19,9 @@ from torch import Tensor
 
 from whenwhere.backbones.space import SharedSpace
 from whenwhere.errors import InputError
-from whenwhere.layers.beam import Hypothesis, beam_search, sample
-from whenwhere.layers.consensus import consensus
+from whenwhere.layers.beam import beam_search
 from whenwhere.layers.losses import smoothed_cross_entropy
-from whenwhere.layers.persistence import load_model, read_config, save_model
+from whenwhere.layers.persistence import WEIGHTS_FILE, load_tensors, read_config, read_tensors, save_model
 from whenwhere.layers.text_bank import BankConfig, Banked, sideways
 from whenwhere.layers.text_decoder import TextDecoder, TextDecoderConfig
 from whenwhere.layers.vocab import Vocab
@@ -33,27 +32,18 @@ class CaptionOptions:
     """How captions are decoded.
 
     Attributes:
-        beam: beams; their ended texts are candidates.
+        beam: beams.
         alpha: strength of the length penalty.
-        samples: further candidates, drawn; the caption is the candidate that agrees most with all of them. 0 takes the
-            best beam.
-        top_p: of the sampling.
-        temperature: of the sampling.
         max_length: longest caption in tokens.
-        seed: of the sampling; the same image gives the same caption.
     """
 
     beam: int = 4
     alpha: float = 1.0
-    samples: int = 0
-    top_p: float = 0.9
-    temperature: float = 0.8
     max_length: int = 24
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.beam < 1 or self.samples < 0 or self.max_length < 2:
-            raise InputError(f"beam {self.beam}, samples {self.samples}", "beam >= 1, samples >= 0, max_length >= 2")
+        if self.beam < 1 or self.max_length < 2:
+            raise InputError(f"beam {self.beam}, max_length {self.max_length}", "beam >= 1, max_length >= 2")
 
 
 @dataclass(frozen=True)
@@ -124,11 +114,9 @@ class ImageCaptioner(Banked):
         vocab: its words.
         space: the shared space; loaded by its name when first needed if not given.
         features: (bank_rows, bank_width) text features of the bank; zeros until loaded if not given.
-        idf: (V,) inverse document frequency of each word piece, for the consensus.
     """
 
     schema = "whenwhere.image_captioner/1"
-    idf: Tensor
 
     def __init__(
         self,
@@ -136,11 +124,9 @@ class ImageCaptioner(Banked):
         vocab: Vocab,
         space: SharedSpace | None = None,
         features: Tensor | None = None,
-        idf: Tensor | None = None,
     ) -> None:
         super().__init__(config.space, (config.bank_rows, config.bank_width), space, features)
         self.config, self.vocab = config, vocab
-        self.register_buffer("idf", torch.ones(config.words) if idf is None else idf.float())
         self.decoder = TextDecoder(config.decoder)
 
     def units(self, batch: TextBatch) -> tuple[float, ...]:
@@ -199,39 +185,16 @@ class ImageCaptioner(Banked):
         self.eval()
         return [self._caption(place[None], options) for place in places]
 
-    def candidates(self, place: Tensor, options: CaptionOptions) -> list[Hypothesis]:
-        """Texts among which a caption is chosen: the best beam first, then the drawn ones."""
+    def _caption(self, place: Tensor, options: CaptionOptions) -> Caption:
         context = self.decoder.encode(self.bank.describe(place, self.config.bank))
-        found = beam_search(
+        ((text,),) = beam_search(
             self.decoder.stepper(context),
             bos=self.vocab.bos,
             eos=self.vocab.eos,
             beam=options.beam,
             max_length=options.max_length,
             alpha=options.alpha,
-            n_best=options.beam,
-        )[0]
-        if options.samples:
-            generator = torch.Generator().manual_seed(options.seed)
-            found += sample(
-                self.decoder.stepper(context),
-                bos=self.vocab.bos,
-                eos=self.vocab.eos,
-                count=options.samples,
-                max_length=options.max_length,
-                top_p=options.top_p,
-                temperature=options.temperature,
-                generator=generator,
-            )[0]
-        return found
-
-    def _caption(self, place: Tensor, options: CaptionOptions) -> Caption:
-        found = self.candidates(place, options)
-        chosen = 0
-        if options.samples:
-            texts = [[token for token in text.tokens if token != self.vocab.eos] for text in found]
-            chosen = consensus(texts, self.idf)
-        text = found[chosen]
+        )
         score = float(np.exp(np.mean(text.logprobs)))
         return Caption(self.vocab.decode(text.tokens, capitalize=True), min(1.0, score))
 
@@ -250,5 +213,7 @@ class ImageCaptioner(Banked):
         """
         config = read_config(folder, cls.schema, ImageCaptionerConfig)
         model = cls(config, Vocab.from_file(folder, 1, words=config.words), space)
-        load_model(folder, model)
+        tensors = read_tensors(folder)
+        tensors.pop("idf", None)  # word weights that earlier models were saved with; nothing uses them any more
+        load_tensors(model, tensors, str(Path(folder) / WEIGHTS_FILE))
         return model.eval()

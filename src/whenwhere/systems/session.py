@@ -8,87 +8,28 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from whenwhere.errors import InputError
 from whenwhere.layers.beam import Hypothesis
-from whenwhere.layers.event_stream import ReversedSpans, UntimedWords
+from whenwhere.layers.event_stream import ReversedSpans
 from whenwhere.layers.memory import MemoryState
 from whenwhere.layers.time_bins import bins_to_seconds, seconds_to_bin
 from whenwhere.layers.vocab import Vocab
 from whenwhere.results import Event
+from whenwhere.systems.cuts import TURNS, Cuts
 from whenwhere.systems.decoding_points import PrefixForm, TimeAxis
+from whenwhere.systems.stream_options import StreamOptions
 from whenwhere.systems.training_rows import prefix_ids
+
+__all__ = ["StreamOptions", "StreamSession", "StreamingSystem"]
 
 _SCHEMA = "whenwhere.stream/1"
 _REMEMBERED = 256  # emitted events kept for the prefix and the duplicate guard where no horizon bounds them
-_TURNS = 4  # texts at one decoding point, where several shots ended since the last
 _TOLERANCE = 0.05  # frames; a time stamp rounded to milliseconds that falls just before a boundary counts as on it
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """How a stream is decoded.
-
-    Args:
-        interval: frames between decoding points.
-        horizon: H, frames; the memory covers the last H/2 to H frames. ``None`` never forgets.
-        beam: beams.
-        alpha: strength of the length penalty.
-        max_tokens: longest text of a decoding point.
-        prefix_tokens: longest prefix; whole captions are dropped, oldest first.
-        caption_tokens: longest single caption in prefix and target.
-        grammar: allow well-formed timed captions only.
-        speak: say something wherever the model finds silence less likely than this. Beam search alone prefers silence,
-            one token, to any caption, a dozen, however sure the model is that there is something to say. ``None``
-            leaves it to the search.
-        no_repeat_ngram: forbid this many words in a row to come twice in one text; 0 allows all.
-        reversed_spans: what to do with an event that ends before it starts; without ``grammar`` only.
-        untimed: what to do with words without a span; without ``grammar`` only.
-        duplicate_tiou: do not emit an event again that has the text of an earlier one and a temporal IoU with it above
-            this; ``None`` emits all.
-        least_score: do not emit events whose score, the geometric mean probability of its tokens, is below this.
-        capitalize: begin texts with a capital.
-        snap: seconds by which a start or an end may move to the nearest cut, a place where two frames that follow each
-            other have little in common; ``None`` leaves times as the model gives them. Together with ``speak`` it also
-            makes sure that a shot which ended, and was longer than half of this, is told.
-        cut_below: two frames are parted by a cut when the cosine of their mean tokens is below this.
-
-    Raises:
-        InputError: a number is out of range.
-    """
-
-    interval: int = 32
-    horizon: int | None = None
-    beam: int = 4
-    alpha: float = 0.6
-    max_tokens: int = 256
-    prefix_tokens: int = 1024
-    caption_tokens: int = 128
-    grammar: bool = False
-    speak: float | None = None
-    no_repeat_ngram: int = 0
-    reversed_spans: Literal["swap", "drop"] = "swap"
-    untimed: UntimedWords = "keep"
-    duplicate_tiou: float | None = None
-    least_score: float = 0.0
-    capitalize: bool = False
-    snap: float | None = None
-    cut_below: float = 0.6
-
-    def __post_init__(self) -> None:
-        if min(self.interval, self.beam, self.caption_tokens) < 1 or min(self.max_tokens, self.prefix_tokens) < 2:
-            raise InputError("stream options with a size below its least", "interval and beam >= 1, token limits >= 2")
-        if self.horizon is not None and (self.horizon < 2 or self.horizon % 2):
-            raise InputError(f"a horizon of {self.horizon} frames", "an even number of frames, or None")
-        if self.speak is not None and not 0 <= self.speak <= 1:
-            raise InputError(f"speak {self.speak}", "a probability, or None")
-        if (self.snap is not None and not 0 <= self.snap < math.inf) or not -1 <= self.cut_below <= 1:
-            raise InputError(f"snap {self.snap}, cut_below {self.cut_below}", "seconds >= 0 or None, a cosine")
 
 
 class StreamingSystem(Protocol):
@@ -167,8 +108,7 @@ class StreamSession:
         self._waiting = 0  # frames since the last decoding point
         self._emitted = 0
         self._finished = False
-        self._cuts: list[float] = []  # seconds, those that an event may still move to
-        self._look: Tensor | None = None  # unit mean token of the latest frame, kept only to find cuts
+        self._cuts = Cuts(options.snap, options.cut_below)
 
     @property
     def position(self) -> float:
@@ -198,8 +138,7 @@ class StreamSession:
             raise InputError(f"a frame at {time:g} s after one at {self._last:g} s", "finite, increasing times")
         if self._origin is None:
             self._origin = time
-        if self.options.snap is not None:
-            self._watch(tokens, time)
+        self._cuts.see(tokens, self._last, time)
         self._last = time
         position = (time - self._origin) * self.rate
         epoch, half = self._epoch(position)
@@ -232,8 +171,9 @@ class StreamSession:
             for number, slot in self._slots.items()
             for name, tensor in slot.memory.tensors().items()
         }
-        if self._look is not None:
-            tensors["look"] = self._look.clone()
+        look = self._cuts.state()[1]
+        if look is not None:
+            tensors["look"] = look
         return {"tensors": tensors, "plain": self._plain_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -251,11 +191,13 @@ class StreamSession:
             for number, epoch in plain["epochs"]:
                 head = f"memory.{number}."
                 named = {name[len(head) :]: tensor for name, tensor in tensors.items() if name.startswith(head)}
-                slots[int(number)] = _Slot(int(epoch), MemoryState.from_tensors(named))
+                slots[int(number)] = _Slot(int(epoch), self._fitting(MemoryState.from_tensors(named)))
             said = [_Said(**event) for event in plain["said"]]
             origin, last, waiting = plain["origin"], plain["last"], int(plain["waiting"])
             emitted, finished = int(plain["emitted"]), bool(plain["finished"])
             cuts, look = [float(cut) for cut in plain["cuts"]], tensors.get("look")
+            if look is not None and (look.ndim != 1 or not look.is_floating_point()):
+                raise InputError(f"a stream state whose look has shape {tuple(look.shape)}", "(D,)")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -263,7 +205,7 @@ class StreamSession:
         self._slots, self._said, self._origin = slots, said, origin
         self._last = -math.inf if last is None else last
         self._waiting, self._emitted, self._finished = waiting, emitted, finished
-        self._cuts, self._look = cuts, look
+        self._cuts.load(cuts, look)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to one safetensors file."""
@@ -292,6 +234,19 @@ class StreamSession:
         device = self.system.empty_memory().tokens.device
         self.load_state_dict({"plain": plain, "tensors": {name: t.to(device) for name, t in tensors.items()}})
 
+    def _fitting(self, memory: MemoryState) -> MemoryState:
+        """Return a memory that was saved, if it can be one of this captioner's."""
+        empty = self.system.empty_memory()
+        given, expected = memory.tokens, empty.tokens
+        if given.shape[::2] != expected.shape[::2] or given.dtype != expected.dtype:
+            raise InputError(
+                f"a stream state with memory tokens {tuple(given.shape)} {given.dtype}",
+                f"({expected.shape[0]}, S, {expected.shape[2]}) {expected.dtype}, as this captioner has",
+            )
+        if memory.counts.dtype != empty.counts.dtype or (memory.times is None) != (empty.times is None):
+            raise InputError(f"a stream state with counts {memory.counts.dtype}", f"counts {empty.counts.dtype}")
+        return memory
+
     def _plain_state(self) -> dict[str, Any]:
         return {
             "schema": _SCHEMA,
@@ -304,25 +259,8 @@ class StreamSession:
             "waiting": self._waiting,
             "emitted": self._emitted,
             "finished": self._finished,
-            "cuts": self._cuts,
+            "cuts": self._cuts.state()[0],
         }
-
-    def _watch(self, tokens: Tensor, time: float) -> None:
-        """Note a cut between the latest frame and this one, half-way, where they have little in common.
-
-        The stream's first frame is one too.
-        """
-        look = F.normalize(tokens.detach().float().mean(dim=0), dim=0)
-        if self._look is None:
-            self._cuts.append(time)
-        elif float(self._look @ look.to(self._look)) < self.options.cut_below:
-            self._cuts.append((self._last + time) / 2)
-        self._look = look
-
-    def _snapped(self, seconds: float) -> float:
-        """The nearest cut if it is near enough, else the time itself."""
-        nearest = min(self._cuts, key=lambda cut: abs(cut - seconds), default=seconds)
-        return nearest if self.options.snap is not None and abs(nearest - seconds) <= self.options.snap else seconds
 
     def _epoch(self, position: float) -> tuple[int, float]:
         """Return the number of the current half-horizon and its length in frames."""
@@ -338,18 +276,18 @@ class StreamSession:
         position = (self._last - self._origin) * self.rate
         epoch, half = self._epoch(position)
         slot = self._slots[max(epoch - 1, 0) % 2]  # the older one
-        if ended and self.options.snap is not None:
-            self._cuts.append(self.position)  # the last shot ends here
+        if ended:
+            self._cuts.end(self.position)
         begun = self._origin + slot.epoch * half / self.rate  # seconds at which the memory begins
         self._said = [event for event in self._said if event.end >= begun][-_REMEMBERED:]
-        self._cuts = [cut for cut in self._cuts if cut >= begun][-_REMEMBERED:]
+        self._cuts.forget(begun)
         axis, seen = self.system.axis, (position - slot.epoch * half + 1) / self.rate
         span, last_bin = seen, None
         if axis.span == "window":
             span = axis.frames / self.rate
             last_bin = seconds_to_bin(seen, span, axis.n_bins)
         events: list[Event] = []
-        for _ in range(_TURNS):
+        for _ in range(TURNS):
             untold = self._untold(begun)
             if events and not untold:
                 break
@@ -364,10 +302,8 @@ class StreamSession:
 
     def _untold(self, begun: float) -> bool:
         """Whether a shot has ended of which nothing was said: then silence is no answer."""
-        if self.options.snap is None or self.options.speak is None:
-            return False
         told = max((event.end for event in self._said), default=begun)
-        return any(cut > told + self.options.snap / 2 for cut in self._cuts)
+        return self.options.speak is not None and self._cuts.untold(told)
 
     def _prefix(self, begun: float, span: float) -> list[list[int]]:
         form, axis, vocab = self.system.prefix_form, self.system.axis, self.system.vocab
@@ -389,8 +325,7 @@ class StreamSession:
         for found in vocab.parse(text.tokens, reversed_spans=reversed_spans, untimed=options.untimed):
             start, end = bins_to_seconds(found.start, found.end, span, axis.n_bins, axis.decoding)
             start, end = (max(min(begun + t, now), min(begun, now)) for t in (start, end))
-            if options.snap is not None and (moved := (self._snapped(start), self._snapped(end)))[0] < moved[1]:
-                start, end = moved
+            start, end = self._cuts.snapped(start, end)
             said = vocab.decode(found.words, capitalize=options.capitalize)
             score = math.exp(sum(text.logprobs[k] for k in found.positions) / len(found.positions))
             if not said or score < options.least_score or self._is_duplicate(said, start, end):

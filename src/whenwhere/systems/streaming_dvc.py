@@ -6,6 +6,7 @@ encoder, which is not a part of this module: they are given as (B, T, N_f, D), o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -38,6 +39,8 @@ class StreamingDVCConfig(CaptionerConfig):
         end_token: show the decoder a learned token where the video ends (see ``points.end_probability``).
         temporal: learned embeddings added to the tokens of frame 0, 1, ...: 0 for the dense model, T for the paragraph
             model and for GIT's video checkpoints, which then take no more frames than that.
+        trained_rate: frames a second that it was trained at, where that is one number. Interval, horizon and time bins
+            are counted in frames, so at another rate they are other seconds.
 
     Raises:
         InputError: parts that do not fit together.
@@ -48,11 +51,14 @@ class StreamingDVCConfig(CaptionerConfig):
     decoder: TextDecoderConfig = field(default_factory=TextDecoderConfig)
     end_token: bool = False
     temporal: int = 0
+    trained_rate: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.temporal < 0:
             raise InputError(f"{self.temporal} temporal embeddings", "at least 0")
+        if self.trained_rate is not None and not 0 < self.trained_rate < math.inf:
+            raise InputError(f"a trained rate of {self.trained_rate:g} frames a second", "a number above zero, or None")
         if self.points.end_probability and not self.end_token:
             raise InputError("points.end_probability without end_token", "both or neither")
         if self.axis.span == "window" and not self.time.frequencies:
@@ -70,6 +76,10 @@ def preset(name: Literal["tiny", "small", "paper"], *, words: int = 30522) -> St
     ``paper`` is the published GIT-L model with CLIP ViT-L/14 tokens; ``small`` the same with GIT-base and ViT-B/16;
     ``tiny`` trains on a CPU and departs from the paper for live use: tokens carry time, time bins have a fixed length,
     the memory slides, silence and the end of the video are learned, and decoding is held to the grammar.
+
+    ``tiny`` is a starting point for training your own, and *not* the model that ships: that one is configured by
+    :func:`whenwhere.recipes.streaming_dvc.model_config`, around the shared space's tokens (one a frame), a window of 64
+    frames and 48 memory tokens, and its prefix shows times. Read it with ``load("describe").captioner.config``.
 
     Args:
         name: which one.
