@@ -1,6 +1,6 @@
-"""How good is ``describe`` on photographs that nothing here was trained on? Slide shows, whose cuts are known exactly.
+"""How good is ``describe`` on photographs that it was not trained on? Slide shows, whose cuts are known exactly.
 
-Command: ``python reproductions/described_slides.py --shared DIR [--model FOLDER]`` (default of ``--shared``: ``data`` in
+Command: ``python reproductions/described_slides.py [--shared DIR] [--model FOLDER]`` (without ``--shared``: ``data`` in
 ``$WHENWHERE_SHARED``, else in ``../shared``).
 Cost: about three minutes on two cores.
 
@@ -11,9 +11,9 @@ frames of a shot are the same, and nothing overlaps. Three arms see the same fra
 - ``describe``: the default streaming captioner as it ships;
 - ``cuts + caption``: the shots that the same cut finder sees, each told by the default image captioner, which knows
   the end of a shot before it speaks and has no memory: what streaming costs;
-- ``grid + constant``: an event every 5.5 s with the most common caption.
+- ``grid + constant``: one event every 5.5 s with the most common caption.
 
-CIDEr of shots is the caption score of the event that overlaps each shot best, "" if there is none. Dense CIDEr and F1 are
+CIDEr of shots scores the event that overlaps each shot best, "" if there is none. Dense CIDEr and F1 are
 those of densevid (one annotator per caption of an image).
 """
 

@@ -27,15 +27,29 @@ def session_of(script, **options):
 
 def test_times_move_to_a_near_cut_and_only_there():
     # 101 bins over the 10 s seen: bin 42 is near 4.2 s; the cut lies between the frames at 4 and 5 s
-    script = [[(5, 42, [CAT]), (58, 95, [DOG])]]
+    script = [[(5, 42, [CAT]), (58, 95, [DOG])], [(58, 95, [DOG])]]  # the second may be going on until the end is told
     first, second = two_shots(session_of([*script], snap=1.5))
     assert first.end == second.start == 4.5
-    assert first.start == 0.0 and second.end == pytest.approx(9.5, abs=0.1)  # the first frame is a cut too
+    assert (first.start, second.end) == (0.0, 10.0)  # the first frame and the end are near, and cuts too
     plain_first, plain_second = two_shots(session_of([*script]))
     assert plain_first.end == pytest.approx(4.2, abs=0.1)
     assert plain_first.start == pytest.approx(0.5, abs=0.1) and plain_second.end == pytest.approx(9.5, abs=0.1)
     narrow, _ = two_shots(session_of([*script], snap=0.1))
     assert narrow.end == plain_first.end
+
+
+def test_an_event_without_a_cut_waits_one_decoding_point_and_no_longer():
+    # after 4 frames bin 90 of 101 is near 3.6 s: just now, and nothing was seen to end there
+    script = [[(0, 90, [CAT])], [(0, 42, [CAT])]]
+    stream = StreamSession(Scribe(script), 1.0, StreamOptions(interval=4, snap=1.5))
+    waiting = [event for t in range(4) for event in stream.push(LEFT, float(t))]
+    then = [event for t in range(4, 8) for event in stream.push(LEFT, float(t))]
+    assert waiting == [] and [event.text for event in then] == ["cat"]
+    stream = StreamSession(Scribe([[(0, 90, [CAT])], [(0, 95, [CAT])]]), 1.0, StreamOptions(interval=4, snap=1.5))
+    told = [[event for t in range(at, at + 4) for event in stream.push(LEFT, float(t))] for at in (0, 4)]
+    assert [len(events) for events in told] == [0, 1] and told[1][0].end > 7
+    at_once = StreamSession(Scribe([[(0, 90, [CAT])]]), 1.0, StreamOptions(interval=4))
+    assert len([event for t in range(4) for event in at_once.push(LEFT, float(t))]) == 1
 
 
 def test_an_event_never_shrinks_to_nothing():

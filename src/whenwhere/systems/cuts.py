@@ -1,8 +1,9 @@
-"""Cuts in a stream, and two aids that use them. Both are ours for live use, not of the paper, which knows no cuts.
+"""Cuts in a stream, and three aids that use them. All are ours for live use, not of the paper, which knows no cuts.
 
 The first aid moves times: a small model tells the moment at which something changed to within a second or two, while a
 cut shows it to the frame. The second makes sure that a shot which ended is told: a decoder trained on short texts tends
-to tell the latest shot alone where several ended since the last decoding point.
+to tell the latest shot alone where several ended since the last decoding point. The third waits one decoding point with
+an event that seems to have ended just now without a cut: the shot is likely still going on.
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ class Cuts:
         longer than half of ``snap`` is not passed over in silence.
         """
         return self._snap is not None and any(cut > told + self._snap / 2 for cut in self._times)
+
+    def open(self, end: float, now: float) -> bool:
+        """Whether an event that is said to end at ``end``, shortly before ``now``, may well be going on: no cut is there."""
+        return self._snap is not None and now - end < self._snap and end not in self._times
 
     def state(self) -> tuple[list[float], Tensor | None]:
         """Return the seconds of the cuts (plain JSON data) and the latest frame's unit mean token (D,), if any."""

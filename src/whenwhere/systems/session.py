@@ -27,7 +27,7 @@ from whenwhere.systems.training_rows import prefix_ids
 
 __all__ = ["StreamOptions", "StreamSession", "StreamingSystem"]
 
-_SCHEMA = "whenwhere.stream/1"
+_SCHEMA = "whenwhere.stream/2"
 _REMEMBERED = 256  # emitted events kept for the prefix and the duplicate guard where no horizon bounds them
 _TOLERANCE = 0.05  # frames; a time stamp rounded to milliseconds that falls just before a boundary counts as on it
 
@@ -109,6 +109,7 @@ class StreamSession:
         self._emitted = 0
         self._finished = False
         self._cuts = Cuts(options.snap, options.cut_below)
+        self._waited = False  # with an event, at the last decoding point
 
     @property
     def position(self) -> float:
@@ -155,7 +156,7 @@ class StreamSession:
     def finish(self) -> list[Event]:
         """End the stream and return the events of its last stretch; further frames are refused."""
         # A model that can be told of the end may know more of the very same frames once it is.
-        decode = not self._finished and self._slots and (self._waiting > 0 or self.system.marks_end)
+        decode = not self._finished and self._slots and (self._waiting > 0 or self._waited or self.system.marks_end)
         events = self._decode(ended=True) if decode else []
         self._finished = True
         return events
@@ -196,6 +197,7 @@ class StreamSession:
             origin, last, waiting = plain["origin"], plain["last"], int(plain["waiting"])
             emitted, finished = int(plain["emitted"]), bool(plain["finished"])
             cuts, look = [float(cut) for cut in plain["cuts"]], tensors.get("look")
+            waited = bool(plain["waited"])
             if look is not None and (look.ndim != 1 or not look.is_floating_point()):
                 raise InputError(f"a stream state whose look has shape {tuple(look.shape)}", "(D,)")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -205,6 +207,7 @@ class StreamSession:
         self._slots, self._said, self._origin = slots, said, origin
         self._last = -math.inf if last is None else last
         self._waiting, self._emitted, self._finished = waiting, emitted, finished
+        self._waited = waited
         self._cuts.load(cuts, look)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -260,6 +263,7 @@ class StreamSession:
             "emitted": self._emitted,
             "finished": self._finished,
             "cuts": self._cuts.state()[0],
+            "waited": self._waited,
         }
 
     def _epoch(self, position: float) -> tuple[int, float]:
@@ -287,6 +291,7 @@ class StreamSession:
             span = axis.frames / self.rate
             last_bin = seconds_to_bin(seen, span, axis.n_bins)
         events: list[Event] = []
+        may_wait, self._waited = not (ended or self._waited), False
         for _ in range(TURNS):
             untold = self._untold(begun)
             if events and not untold:
@@ -294,7 +299,7 @@ class StreamSession:
             options = replace(self.options, speak=1.0) if untold else self.options
             prefix = prefix_ids(self._prefix(begun, span), self.system.vocab, self.options.prefix_tokens)
             text = self.system.generate(slot.memory, prefix, options, last_bin=last_bin, ended=ended)
-            new = self._emit(text, begun, span)
+            new = self._emit(text, begun, span, may_wait)
             if not new:
                 break
             events += new
@@ -317,7 +322,7 @@ class StreamSession:
 
         return [vocab.event(to_bin(event.start), to_bin(event.end), event.words) for event in self._said]
 
-    def _emit(self, text: Hypothesis, begun: float, span: float) -> list[Event]:
+    def _emit(self, text: Hypothesis, begun: float, span: float, may_wait: bool) -> list[Event]:
         """Turn decoded tokens into events of the stream, in seconds, at once and for good."""
         vocab, axis, options = self.system.vocab, self.system.axis, self.options
         now, new = self.position, []
@@ -329,6 +334,9 @@ class StreamSession:
             said = vocab.decode(found.words, capitalize=options.capitalize)
             score = math.exp(sum(text.logprobs[k] for k in found.positions) / len(found.positions))
             if not said or score < options.least_score or self._is_duplicate(said, start, end):
+                continue
+            if may_wait and self._cuts.open(end, now):
+                self._waited = True
                 continue
             self._said.append(_Said(start, end, said, list(found.words[: options.caption_tokens])))
             new.append(Event(start, end, said, score=score, emitted_at=now))
