@@ -1,8 +1,8 @@
 """CATER: videos of objects that move and cover each other, with lists of labels and a JSON file for each video.
 
 A set is a folder (such as ``all_actions``) with ``videos/NAME.avi``, ``scenes/NAME.json`` and
-``lists/TASK/{train,val,train_subsetT,train_subsetV}.txt``. Source: Girdhar and Ramanan, "CATER: A diagnostic dataset for
-Compositional Actions and TEmporal Reasoning", ICLR 2020.
+``lists/TASK/{train,val,train_subsetT,train_subsetV}.txt``. Source: Girdhar and Ramanan, "CATER: A diagnostic dataset
+for Compositional Actions and TEmporal Reasoning", ICLR 2020.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class CaterScene:
 
     @cached_property
     def covers(self) -> list[tuple[str, str, int, int]]:
-        """(Inner, outer, first frame, last frame): from the end of a contain to the cone's next pick-place or the end."""
+        """(Inner, outer, first frame, last frame): from the end of a contain until the cone is next picked up."""
         found = []
         for thing in self.objects:
             for move in thing.movements:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,7 @@ class CaterOptions:
 
     moving: bool = False
     objects: tuple[int, int] = (5, 10)
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)
     rate: float = RATE
 
     def __post_init__(self) -> None:
@@ -187,8 +187,7 @@ def _clip(job: Job, root: Path, video: CaterVideo) -> CaterScene:
     name = known.filename.removesuffix(".avi")
     write_scene(root / "scenes" / f"{name}.json", known)
     if job.show:
-        pictures = drawn(video.scene, seen)
-        write_image(root / f"{name}.show.png", sheet(pictures))
+        write_image(root / f"{name}.show.png", sheet(drawn(video.scene, seen)))
     return known
 
 
@@ -242,7 +241,7 @@ def _moved(made: Object, thing: CaterObject, move: Movement, rate: float) -> Tra
 
 
 def _moving(first: Sequence[float], last: int, rate: float, chance: random.Random) -> Trajectory:
-    """The path of the camera: every 30 frames it makes for another side, smoothly; it ends where the last key left it."""
+    """The path of the camera: every 30 frames it makes for another side, smoothly; and rests at the end."""
     x, y, z = first
     keys = [(x, y, z)]
     for _ in range(_CAMERA_STEP, last, _CAMERA_STEP):
