@@ -1,8 +1,8 @@
 """ACRE: problems of ten pictures, six in which a machine is lit or not and four that ask whether it would be.
 
 A regime (I.I.D., compositional, systematic) is a folder with ``config/{train,val,test}.json``,
-``images/ACRE_SPLIT_PROBLEM_PANEL.png`` and ``scenes/ACRE_SPLIT_PROBLEM_PANEL.json``. Source: Zhang et al., "ACRE: Abstract
-Causal REasoning Beyond Covariation", CVPR 2021.
+``images/ACRE_SPLIT_PROBLEM_PANEL.png`` and ``scenes/ACRE_SPLIT_PROBLEM_PANEL.json``. Source: Zhang et al., "ACRE:
+Abstract Causal REasoning Beyond Covariation", CVPR 2021.
 """
 
 from __future__ import annotations

@@ -50,7 +50,8 @@ def write_video(
         frames: uint8 (H, W, 3) RGB arrays or `Frame` objects, all of one size; taken one by one.
         rate: frames per second for evenly spaced frames, or None.
         times: seconds of each frame, strictly increasing, for variable frame rate; not for .avi. With neither `rate`
-            nor `times` the frames must be `Frame` objects, whose own times are used. The first frame is written at zero.
+            nor `times` the frames must be `Frame` objects, whose own times are used. The first frame is written at
+            zero.
         quality: x264's constant rate factor, 0 (lossless) to 51 (worst); motion JPEG has the scale 2 to 31, of which
             this takes ``2 + quality // 4``.
         reproducible: write the same bytes every time. x264's macroblock tree, which shrinks files by a third to a half,

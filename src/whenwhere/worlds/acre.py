@@ -1,8 +1,8 @@
 """Task "acre": pictures of objects on a machine that lights up or not, by the rules of ACRE.
 
 What is on which picture, and what follows from it, is in `whenwhere.worlds.acre_logic`; the files have the form that
-`whenwhere.datasets.acre` reads. Places, camera and lights are drawn anew for every picture, so that only the looks of an
-object tell that it is the same.
+`whenwhere.datasets.acre` reads. Places, camera and lights are drawn anew for every picture, so that only the looks of
+an object tell that it is the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from whenwhere.datasets.acre import (
-    CONTEXT,
     REGIMES,
     Panel,
     PanelObject,
@@ -123,7 +122,7 @@ def known(picture: Picture, seen: Rendered) -> PanelScene:
 
 
 def write(job: Job) -> None:
-    """Write the regimes ``iid``, ``comp`` and ``sys``, with ``job.count`` problems each; a split of problems is a seed."""
+    """Write the regimes ``iid``, ``comp`` and ``sys``, with ``job.count`` problems each; the split is the seed."""
     if not re.fullmatch(r"\w[\w.-]*", job.seed):
         raise InputError(f"split {job.seed!r}", "letters and digits, as it is part of the names of files")
     for regime in REGIMES:
