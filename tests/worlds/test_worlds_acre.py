@@ -38,7 +38,7 @@ def test_logic_answers_all_and_covariation_few(drawn):
     check(problems)
     truths = {str(made.index): made.truths for made in problems}
     scores = [
-        acre({str(m.index): [rule(m.context, q.objects) for q in m.queries] for m in problems}, truths).figures
+        acre({str(m.index): [rule(m.context, q.objects) for q in m.queries] for m in problems}, truths).figures()
         for rule in (solve, covariation)
     ]
     assert (scores[0]["query"], scores[0]["problem"]) == (1.0, 1.0)

@@ -185,7 +185,7 @@ def _machine(lit: bool) -> list[Object]:
     def box(place: Vector, sizes: Vector, paint: tuple[int, int, int], glow: float) -> Object:
         return Object("cube", "gray", "rubber", "large", Trajectory.still(place), 1.0, sizes, glow, paint)
 
-    middle, low, high = _GROUND - _TALL, _GROUND - 2 * _TALL + _EDGE, _GROUND - _EDGE
+    middle, low, high = _GROUND - _TALL, _GROUND - 2 * _TALL + _EDGE, _GROUND - 0.7 * _EDGE
     parts = [box((0.0, 0.0, middle), (_HALF, _HALF, _TALL), _LIT if lit else _MATT, float(lit))]
     for one in (-_HALF, _HALF):
         for z in (low, high):
