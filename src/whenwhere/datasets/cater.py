@@ -228,13 +228,13 @@ def read_scene(path: str | os.PathLike[str]) -> CaterScene:
     things = root["objects"].items()
     if not things:
         raise root["objects"].refuse("at least the snitch")
+    if things[0]["shape"].value != "spl":
+        raise things[0]["shape"].refuse("'spl', as the first object is the snitch")
     names = [thing["instance"].text() for thing in things]
     if len(set(names)) < len(names):
         raise InputError(f"{root['objects'].place} has instance names {names}", "each once")
     moves = root["movements"]
     objects = tuple(_object(thing, moves, names) for thing in things)
-    if objects[0].shape != "spl":
-        raise things[0]["shape"].refuse("'spl', as the first object is the snitch")
     frames = len(objects[0].locations)
     for thing, made in zip(things, objects, strict=True):
         if len(made.locations) != frames:
