@@ -1,4 +1,4 @@
-"""Frames to an H.264 file that any player opens, whole or not at all."""
+"""Frames to a video file that any player opens, whole or not at all: H.264, or motion JPEG for AVI."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from whenwhere.media.opening import open_video
 from whenwhere.media.records import Frame, Limits
 from whenwhere.media.sources import SourceLike
 
-_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 _FREE_CLOCK = 90_000  # ticks per second where the times are free
 _MOST_RATE = 1000.0
 _BT709 = 1
+_BT601 = 5
 
 
 def write_video(
@@ -41,15 +42,18 @@ def write_video(
     """Write H.264, yuv420p, BT.709, with the index in front so that it plays while it loads.
 
     H.264 halves the colour planes and so needs even sizes: an odd width or height gets one more column or row, a copy
-    of the last. The file appears under its name only when it is complete.
+    of the last. The file appears under its name only when it is complete. An .avi file holds motion JPEG (BT.601, full
+    range), one picture after the other, as data sets of short clips have it.
 
     Args:
-        path: ends in .mp4, .mov or .mkv; its folder exists.
+        path: ends in .mp4, .mov, .mkv or .avi; its folder exists.
         frames: uint8 (H, W, 3) RGB arrays or `Frame` objects, all of one size; taken one by one.
         rate: frames per second for evenly spaced frames, or None.
-        times: seconds of each frame, strictly increasing, for variable frame rate. With neither `rate` nor `times`
-            the frames must be `Frame` objects, whose own times are used. The first frame is written at zero.
-        quality: x264's constant rate factor, 0 (lossless) to 51 (worst).
+        times: seconds of each frame, strictly increasing, for variable frame rate; not for .avi. With neither `rate`
+            nor `times` the frames must be `Frame` objects, whose own times are used. The first frame is written at
+            zero.
+        quality: x264's constant rate factor, 0 (lossless) to 51 (worst); motion JPEG has the scale 2 to 31, of which
+            this takes ``2 + quality // 4``.
         reproducible: write the same bytes every time. x264's macroblock tree, which shrinks files by a third to a half,
             now and then decides differently on the same pictures; this does without it.
 
@@ -63,7 +67,9 @@ def write_video(
     _check(target, rate, times, quality)
     clock = Fraction(_FREE_CLOCK) if rate is None else Fraction(rate).limit_denominator(1001)  # ticks per second
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    options = {"movflags": "faststart"} if target.suffix.lower() != ".mkv" else {}
+    options = {"movflags": "faststart"} if target.suffix.lower() in (".mp4", ".mov") else {}
+    if target.suffix.lower() == ".avi":
+        options = {"fflags": "bitexact"}  # no name of the library in the file
     try:
         with av.open(str(partial), "w", format=_FORMATS[target.suffix.lower()], options=options) as container:
             count = _encode(container, _timed(frames, rate, times), clock, quality, reproducible)
@@ -134,7 +140,10 @@ def _encode(
         if pixels.shape != size:
             raise InputError(f"frame {count} of size {pixels.shape[:2]}", f"{size[:2]}, the size of the first")
         picture = VideoFrame.from_ndarray(_even(pixels), format="rgb24")
-        picture = scaler.reformat(picture, format="yuv420p", dst_colorspace=_BT709, dst_color_range=1, threads=1)
+        if stream.codec_context.name == "mjpeg":
+            picture = scaler.reformat(picture, format="yuvj420p", dst_colorspace=_BT601, dst_color_range=2, threads=1)
+        else:
+            picture = scaler.reformat(picture, format="yuv420p", dst_colorspace=_BT709, dst_color_range=1, threads=1)
         picture.pts, picture.time_base = tick, 1 / clock
         if waiting is not None and waiting.pts is not None:
             length = tick - waiting.pts
@@ -153,6 +162,13 @@ def _encode(
 def _stream(
     container: OutputContainer, size: tuple[int, ...], clock: Fraction, quality: int, reproducible: bool
 ) -> VideoStream:
+    if container.format.name == "avi":
+        scale = str(2 + quality // 4)
+        stream = container.add_stream("mjpeg", rate=clock, options={"qmin": scale, "qmax": scale})
+        stream.height, stream.width = (side + side % 2 for side in size[:2])
+        stream.pix_fmt = "yuvj420p"
+        stream.codec_context.time_base = 1 / clock
+        return stream
     # the clock of free times says nothing about the speed, for which the encoder wants a guess
     stream = container.add_stream("libx264", rate=clock if clock < _FREE_CLOCK else 25)
     stream.height, stream.width = (side + side % 2 for side in size[:2])
@@ -220,6 +236,8 @@ def _check(target: Path, rate: float | None, times: Iterable[float] | None, qual
         raise InputError(f"{target} is a folder", "the path of a file")
     if rate is not None and times is not None:
         raise InputError("both rate and times", "one of them")
+    if rate is None and target.suffix.lower() == ".avi":
+        raise InputError(f"{target.name} without a rate", "rate=..., as all pictures of an AVI file last as long")
     if rate is not None and not (math.isfinite(rate) and 0 < rate <= _MOST_RATE):
         raise InputError(f"rate={rate}", f"frames per second above zero, at most {_MOST_RATE:g}")
     if not 0 <= quality <= 51:
