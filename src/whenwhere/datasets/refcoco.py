@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whenwhere.datasets.fields import Field, read_json
-from whenwhere.datasets.polygons import polygon_mask
+from whenwhere.reports.coco import polygon_mask
 from whenwhere.errors import InputError
 from whenwhere.results import MediaRef, Region, rle
 from whenwhere.results.files import write_text
