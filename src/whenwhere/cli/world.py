@@ -17,14 +17,11 @@ TASKS: dict[str, tuple[str, str]] = {
     "scenes": ("whenwhere.worlds.plain", "everything known of a scene: objects, positions, actions, boxes"),
     "dense_events": ("whenwhere.worlds.dense_events", "what happens and when, as ActivityNet Captions"),
     "object_tracks": ("whenwhere.worlds.object_tracks", "boxes and a sentence of each object, as VidSTG and VidOR"),
-    "moments": (
+    "moments": ("whenwhere.worlds.moments", "when sentences hold, as QVHighlights, Charades-STA, ActivityNet, COIN"),
     "narratives": ("whenwhere.worlds.narratives", "pictures, spoken words and the mouse, as Localized Narratives"),
     "referring": ("whenwhere.worlds.referring", "phrases that mean one object, as RefCOCO in the form of MDETR"),
     "region_captions": ("whenwhere.worlds.region_captions", "pictures with described regions, as Visual Genome"),
     "segmentation": ("whenwhere.worlds.segmentation", "a class for every pixel, as PASCAL VOC"),
-        "whenwhere.worlds.moments",
-        "queries and their moments, as QVHighlights, Charades-STA, ActivityNet, COIN",
-    ),
 }
 _TASKS = "\n".join(f"{name}: {line}." for name, (_, line) in TASKS.items())
 Task = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK", help=_TASKS)]

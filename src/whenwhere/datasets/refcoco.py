@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from whenwhere.datasets.fields import Field, read_json
-from whenwhere.reports.coco import polygon_mask
 from whenwhere.errors import InputError
+from whenwhere.reports.coco import polygon_mask
 from whenwhere.results import MediaRef, Region, rle
 from whenwhere.results.files import write_text
 
