@@ -1,4 +1,4 @@
-"""Narratives, referring phrases, region captions and segmentation: labels agree with the pixels, and files read back."""
+"""Narratives, referring phrases, region captions, segmentation: labels agree with the pixels, and files read back."""
 
 from __future__ import annotations
 
