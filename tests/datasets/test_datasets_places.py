@@ -29,7 +29,7 @@ def test_the_place_of_a_word_is_the_mean_of_the_path(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps(NARRATIVE))
     (item,) = localized_narratives.read(tmp_path / "a.jsonl")
     a, dog = item.placed(100, 40)
-    assert (a.x, a.y, a.start, a.end) == (pytest.approx(12.5), 20, 0, 1)
+    assert (a.x, a.y, a.start, a.end) == pytest.approx((12.5, 20, 0, 1))
     assert dog.x == pytest.approx(50)  # the path goes on straight, from 25 at 1 s to 75 at 3 s
     paths = item.paths()
     assert paths.shape == (2, 16, 2) and paths[1, :, 0].max() == pytest.approx(0.75)

@@ -109,6 +109,8 @@ def drawn(seen: Rendered, narrative: Narrative, about: list[int | None]) -> np.n
     """Return the picture with the path, the boxes of the objects that are spoken of, and their words, for people."""
     height, width = seen.masks.shape[1:]
     picture = seen.rgb[0].copy()
+    if not about:  # nothing shows well enough
+        return picture
     paths = narrative.paths(48)
     for place, number in enumerate(about):
         colour = (255, 255, 255) if number is not None else (255, 120, 0)

@@ -25,6 +25,8 @@ NAMES = (*(f"{colour} {shape}" for shape in SHAPES if shape != "snitch" for colo
 def write(job: Job) -> None:
     """Write the folders of a VOC set whose one list is named after the seed."""
     folders = ("JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation")
+    if "/" in job.seed or "\\" in job.seed or job.seed.startswith("."):
+        raise InputError(f"seed {job.seed!r}", "a name that a file can have, as the list is named after it")
     try:
         for folder in folders:
             (job.out / folder).mkdir(parents=True, exist_ok=True)
@@ -32,8 +34,6 @@ def write(job: Job) -> None:
         raise InputError(
             f"cannot make folders in {job.out} ({error.strerror})", "a folder that you may write"
         ) from None
-    if "/" in job.seed or "\\" in job.seed or job.seed.startswith("."):
-        raise InputError(f"seed {job.seed!r}", "a name that a file can have, as the list is named after it")
     for index in range(job.count):
         scene = stills.still(job.seed, index)
         seen = stills.look(scene, job.size)
