@@ -44,7 +44,7 @@ def read(path: str | os.PathLike[str], durations: Mapping[str, float] | None = N
     Raises:
         InputError: naming the line that is malformed or whose video has no length.
     """
-    found = []
+    found: list[CharadesMoment] = []
     for number, line in enumerate(read_text(path, "list of moments").split("\n"), 1):
         if not line.strip():
             continue

@@ -141,7 +141,7 @@ def highlights(found: list[Moments], name: str, duration: float, first: int = 0)
         duration: of the video, seconds.
         first: number of the first query.
     """
-    rows = []
+    rows: list[qvhighlights.MomentQuery] = []
     count = math.ceil(duration / qvhighlights.CLIP - 1e-9)
     for item in found:
         filled = {clip: _filled(item, clip) for clip in range(count)}

@@ -70,4 +70,4 @@ def segments(seen: Rendered) -> list[Region]:
 
 
 def _objects(seen: Rendered) -> list[tuple[int, Region]]:
-    return [(int(number), stills.region(seen, number, "")) for number in np.flatnonzero(seen.visible[0])]
+    return [(number, stills.region(seen, number, "")) for number in np.flatnonzero(seen.visible[0]).tolist()]
