@@ -12,8 +12,8 @@ import numpy as np
 
 from whenwhere.datasets import localized_narratives
 from whenwhere.datasets.localized_narratives import Narrative, Point
-from whenwhere.media import annotate, write_image
-from whenwhere.results import Region, Word
+from whenwhere.media import write_image
+from whenwhere.results import Word
 from whenwhere.worlds import grammar, stills
 from whenwhere.worlds.render import Rendered
 from whenwhere.worlds.scene import Scene
@@ -121,8 +121,7 @@ def drawn(seen: Rendered, narrative: Narrative, about: list[int | None]) -> np.n
         for number in about
         if number is not None
     }
-    boxes = [Region(seen.boxes[0, number], text).box for number, text in said.items()]
-    return annotate(picture, np.array(boxes).reshape(-1, 4), list(said.values()))
+    return stills.drawn(picture, [seen.boxes[0, number] for number in said], list(said.values()))
 
 
 def _way(start: tuple[float, float], end: tuple[float, float], steps: int) -> list[tuple[float, float]]:

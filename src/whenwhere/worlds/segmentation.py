@@ -10,7 +10,7 @@ import numpy as np
 
 from whenwhere.datasets import voc
 from whenwhere.errors import InputError
-from whenwhere.media import annotate, write_image
+from whenwhere.media import write_image
 from whenwhere.media.indexed import palette, write_indices
 from whenwhere.results import LabelMap, Region
 from whenwhere.worlds import stills
@@ -45,8 +45,8 @@ def write(job: Job) -> None:
             found = _objects(seen)
             names = [classes(scene)[number] for number, _ in found]
             tinted = seen.rgb[0] // 2 + palette()[labels.labels] // 2
-            boxes = np.array([item.box for _, item in found]).reshape(-1, 4)
-            write_image(job.out / f"{job.name(index)}.show.png", annotate(tinted, boxes, names))
+            shown = stills.drawn(tinted, [item.box for _, item in found], names)
+            write_image(job.out / f"{job.name(index)}.show.png", shown)
     voc.write_list(job.out / "classes.txt", list(NAMES))
     voc.write_list(
         job.out / "ImageSets" / "Segmentation" / f"{job.seed}.txt", [job.name(index) for index in range(job.count)]

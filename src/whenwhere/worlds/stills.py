@@ -16,6 +16,7 @@ from whenwhere.worlds.show import Job
 LEAST_PART = 0.3
 """Part of an object that must show for it to be spoken of."""
 LEAST_PIXELS = 24
+_SCALE = 3  # of pictures for people
 
 
 def still(seed: str | int, index: int) -> Scene:
@@ -55,6 +56,20 @@ def save(job: Job, index: int, seen: Rendered, regions: Sequence[Region], name: 
     name = name or job.name(index)
     write_image(job.out / f"{name}.jpg", seen.rgb[0])
     if job.show:
-        boxes = np.array([item.box for item in regions]).reshape(-1, 4)
-        drawn = annotate(seen.rgb[0], boxes, [item.text for item in regions])
-        write_image(job.out / f"{name}.show.png", drawn)
+        shown = drawn(seen.rgb[0], [item.box for item in regions], [item.text for item in regions])
+        write_image(job.out / f"{name}.show.png", shown)
+
+
+def drawn(pixels: np.ndarray, boxes: Sequence[np.ndarray], texts: Sequence[str]) -> np.ndarray:
+    """Return a picture three times as large with boxes and words, for people; of equal boxes the first has its words.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        boxes: x1, y1, x2, y2 in pixels each.
+        texts: of each box.
+    """
+    first: dict[tuple[float, ...], str] = {}
+    for box, text in zip(boxes, texts, strict=True):
+        first.setdefault(tuple(_SCALE * box.astype(float)), text)
+    large = pixels.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
+    return annotate(large, np.array(list(first)).reshape(-1, 4), list(first.values()))
