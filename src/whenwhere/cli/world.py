@@ -19,6 +19,11 @@ TASKS: dict[str, tuple[str, str]] = {
     "object_tracks": ("whenwhere.worlds.object_tracks", "boxes and a sentence of each object, as VidSTG and VidOR"),
     "cater": ("whenwhere.worlds.cater", "where the hidden snitch is at the end, in the files of CATER"),
     "acre": ("whenwhere.worlds.acre", "which objects light the machine, pictures in the files of ACRE"),
+    "moments": ("whenwhere.worlds.moments", "when sentences hold, as QVHighlights, Charades-STA, ActivityNet, COIN"),
+    "narratives": ("whenwhere.worlds.narratives", "pictures, spoken words and the mouse, as Localized Narratives"),
+    "referring": ("whenwhere.worlds.referring", "phrases that mean one object, as RefCOCO in the form of MDETR"),
+    "region_captions": ("whenwhere.worlds.region_captions", "pictures with described regions, as Visual Genome"),
+    "segmentation": ("whenwhere.worlds.segmentation", "a class for every pixel, as PASCAL VOC"),
 }
 _TASKS = "\n".join(f"{name}: {line}." for name, (_, line) in TASKS.items())
 Task = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK", help=_TASKS)]
