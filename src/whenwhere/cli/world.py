@@ -17,6 +17,7 @@ TASKS: dict[str, tuple[str, str]] = {
     "scenes": ("whenwhere.worlds.plain", "everything known of a scene: objects, positions, actions, boxes"),
     "dense_events": ("whenwhere.worlds.dense_events", "what happens and when, as ActivityNet Captions"),
     "object_tracks": ("whenwhere.worlds.object_tracks", "boxes and a sentence of each object, as VidSTG and VidOR"),
+    "glyphnews": ("whenwhere.worlds.glyphnews", "news of persons with emblems, and the articles that tell the rest"),
 }
 _TASKS = "\n".join(f"{name}: {line}." for name, (_, line) in TASKS.items())
 Task = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK", help=_TASKS)]
