@@ -52,7 +52,7 @@ def test_clips_and_collection_are_read_back_as_they_were(folder):
 def test_videos_hold_the_frames(folder):
     for index in range(2):
         with open_video(folder / f"0000{index}.mp4") as video:
-            seen = np.stack([frame.rgb for frame in video.frames(None)])
+            seen = np.stack([frame.pixels for frame in video.frames(None)])
         assert seen.shape == (8, 64, 64, 3)
         assert np.abs(seen.astype(int) - frames(story("test", index))).mean() < 12
 
