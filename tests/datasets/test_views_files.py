@@ -42,7 +42,7 @@ CLIPS = [
     NewsClip("c", "c.mp4", "val", caption="none", entities=()),
 ]
 DOCUMENTS = [
-    Document("d1", "AND \"or\" NEAR", "O'Brien, C++.\nA second line.\u2029", DAY, "u", "en", "news"),
+    Document("d1", 'AND "or" NEAR', "O'Brien, C++.\nA second line.\u2029", DAY, "u", "en", "news"),
     Document("d2", "", "", kind="encyclopedia"),
 ]
 ROW = {"video_id": "a", "video": "a.mp4", "split": "train", "caption": "Ann meets Bo"}

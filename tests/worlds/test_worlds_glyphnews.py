@@ -14,8 +14,8 @@ from whenwhere.worlds.articles import encyclopedia
 from whenwhere.worlds.glyphnews import clip, collection, write
 from whenwhere.worlds.names import world
 from whenwhere.worlds.show import Job
-from whenwhere.worlds.story_frames import frames
 from whenwhere.worlds.stories import story
+from whenwhere.worlds.story_frames import frames
 
 SMALL = {"size": (64, 64), "rate": 4.0, "seconds": 2.0, "count": 2, "show": True}
 

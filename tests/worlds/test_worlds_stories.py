@@ -15,8 +15,8 @@ from whenwhere.worlds.articles import article, encyclopedia
 from whenwhere.worlds.emblems import DISTANCE
 from whenwhere.worlds.encounters import ENCOUNTERS, VERBS
 from whenwhere.worlds.names import NEWCOMERS, recognise, world
-from whenwhere.worlds.story_frames import frames, places
 from whenwhere.worlds.stories import DAYS, NEAR, SHARED, distractors, split_of, story
+from whenwhere.worlds.story_frames import frames, places
 
 TEST = [story("test", index) for index in range(1000)]
 TRAIN = [story("train", index) for index in range(8000)]
@@ -76,7 +76,7 @@ def test_pixels_tell_no_more_of_organisation_and_topic_than_habit():
 
 def test_names_cannot_be_guessed_from_emblems():
     """Whose emblem is the most similar: the two names begin alike no more often than any two names do."""
-    persons = [entity for entity in world().persons]
+    persons = list(world().persons)
     half = np.array([person.emblem.cells[:, :4].ravel() for person in persons])
     near = (half[:, None] != half).sum(2) + 99 * np.eye(len(half), dtype=int)
     for letter in (lambda p: p.name[0], lambda p: p.short[0], lambda p: p.name[-1]):

@@ -141,7 +141,9 @@ def read_corpus(*paths: str | os.PathLike[str], keys: Mapping[str, str] | None =
     for path in paths:
         for document in _unique(path, "doc_id", _read(path, "collection", _document, Document, keys)):
             if found.setdefault(document.doc_id, document) != document:
-                raise InputError(f"{path} has another document {document.doc_id!r} than a file before", "one of each id")
+                raise InputError(
+                    f"{path} has another document {document.doc_id!r} than a file before", "one of each id"
+                )
     return list(found.values())
 
 

@@ -8,8 +8,8 @@ from whenwhere.datasets.views import Document
 from whenwhere.worlds.names import Entity, world
 from whenwhere.worlds.stories import Story
 
-# A caption goes: first, verb, second, place, topic, organisation. An article names the organisation before the topic and
-# the second before the first, so the longest common subsequence of the two stays short.
+# A caption goes: first, verb, second, place, topic, organisation. An article names the organisation before the topic
+# and the second before the first, so the longest common subsequence of the two stays short.
 _TITLES = ("{topic}: {org} on {b} and {a} at {place}", "{org} and {topic}: {place} saw {b} and {a}")
 _MATTER = (
     "{org} issued a statement about {topic} on {date}.",
@@ -82,7 +82,8 @@ def article(story: Story) -> Document:
 def encyclopedia() -> list[Document]:
     """Return an entry without a date for every person, organisation, place and topic."""
     return [
-        Document(entity.id, _upper(entity.name), _entry(entity), lang="en", kind="encyclopedia") for entity in world().all
+        Document(entity.id, _upper(entity.name), _entry(entity), lang="en", kind="encyclopedia")
+        for entity in world().all
     ]
 
 
@@ -95,7 +96,7 @@ def _entry(entity: Entity) -> str:
         people = [person for person in world().persons if _home(person) == entity.name]
         known = f" {people[0].name} was born there." if people else ""
         return f"{entity.name} is a town.{known}"
-    return f"{_upper(entity.name)} are a matter of public debate."
+    return f"{_upper(entity.name)}: for years a matter of public debate."
 
 
 def _home(person: Entity) -> str:

@@ -150,7 +150,7 @@ class Canvas:
 
     @staticmethod
     def _span(at: np.ndarray, middle: float, side: float) -> tuple[slice, np.ndarray]:
-        """Return the pixels of one direction within emblem and line, and the cell of each; outside of 0..7: the line."""
+        """Return the pixels of one direction in emblem and line, and the cell of each, outside of 0..7 the line."""
         low, high = np.searchsorted(at, (middle - side / 2 - 1, middle + side / 2 + 1))
         return slice(low, high), np.floor((at[low:high] - middle + side / 2) * (SIDE / side)).astype(int)
 

@@ -1,7 +1,7 @@
 """Twelve things that two do with each other, as motions of two emblems on a stage of 64 x 64 units.
 
-Each motion is asymmetric, so that it can be seen who is first and who is second, and none brings the two within 18 units
-of each other in both directions, so that neither hides the other.
+Each motion is asymmetric, so that it can be seen who is first and who is second, and none brings the two so close
+that one hides the other.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from whenwhere.worlds.articles import article, encyclopedia
 from whenwhere.worlds.emblems import chart
 from whenwhere.worlds.names import KINDS, recognise, world
 from whenwhere.worlds.show import Job, sheet
-from whenwhere.worlds.story_frames import drawn, frames, strip
 from whenwhere.worlds.stories import Story, distractors, split_of, story
+from whenwhere.worlds.story_frames import drawn, frames, strip
 
 _MOST_ON_SHEET = 24
 

@@ -1,4 +1,4 @@
-"""A world of names: 200 persons, 40 organisations, 60 places and 30 topics, and what ties them. It is always the same."""
+"""A world of names: 200 persons, 40 organisations, 60 places, 30 topics, and what ties them. It is always the same."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ NEWCOMERS = 40
 FAVOURITES = 3
 """Organisations and topics that a person prefers."""
 TOPICS = (
-    "water rights, fishing quotas, night trains, bread prices, school meals, river dams, forest fires, road tolls, "
-    "wind farms, bee keeping, tax reform, flood relief, grain exports, harbour fees, land reform, bus fares, "
-    "clean air, salt mining, old bridges, street lights, rent control, milk prices, rail strikes, museum loans, "
-    "border checks, space flights, sheep grazing, phone masts, postal delays, sea walls"
-).split(", ")
+    *("water rights", "fishing quotas", "night trains", "bread prices", "school meals", "river dams", "forest fires"),
+    *("road tolls", "wind farms", "bee keeping", "tax reform", "flood relief", "grain exports", "harbour fees"),
+    *("land reform", "bus fares", "clean air", "salt mining", "old bridges", "street lights", "rent control"),
+    *("milk prices", "rail strikes", "museum loans", "border checks", "space flights", "sheep grazing"),
+    *("phone masts", "postal delays", "sea walls"),
+)
 SUFFIXES = ("Corp", "Council", "Union", "Institute", "Press", "Agency", "Party", "Society")
 ROLES = (
-    "minister, surgeon, engineer, singer, judge, farmer, captain, painter, banker, teacher, boxer, chemist".split(", ")
+    *("minister", "surgeon", "engineer", "singer", "judge", "farmer"),
+    *("captain", "painter", "banker", "teacher", "boxer", "chemist"),
 )
 KINDS = {"person": "PERSON", "organisation": "ORG", "place": "GPE", "topic": "TOPIC"}
 """Type of the names of each kind; a topic is no name."""

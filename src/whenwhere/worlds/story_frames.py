@@ -46,15 +46,15 @@ def frames(told: Story, count: int = 8, size: tuple[int, int] = (64, 64)) -> np.
         raise InputError(f"{count} frames of {size[0]} x {size[1]}", "at least one, each side at least 64 pixels")
     chance = random.Random(f"pixels/{told.id}")
     canvas = Canvas(size)
-    cast = [entity.emblem for entity in told.cast[:3]]
-    assert cast[0] and cast[1] and cast[2]
+    first, second, place = (entity.emblem for entity in told.cast[:3])
+    assert first and second and place
     light = chance.uniform(0.85, 1.0)
-    ground = canvas.tiled(cast[2], _DIM, (chance.uniform(0, 16), chance.uniform(0, 16)))
+    ground = canvas.tiled(place, _DIM, (chance.uniform(0, 16), chance.uniform(0, 16)))
     pixels = np.empty((count, *size, 3), np.uint8)
     most = round(NOISE * 255)
     for number, spots in enumerate(places(told, count).tolist()):
         picture = ground.copy()
-        for emblem, (x, y), side in zip(cast, spots, told.encounter.sides):
+        for emblem, (x, y), side in zip((first, second), spots, told.encounter.sides, strict=True):
             canvas.draw(picture, emblem, x, y, side)
         # Python's own bytes and integers: the same on every machine and with every version of numpy
         noise = np.frombuffer(chance.randbytes(picture.size), np.uint8).reshape(picture.shape).astype(np.int64)
