@@ -54,7 +54,8 @@ def test_videos_hold_the_frames(folder):
         with open_video(folder / f"0000{index}.mp4") as video:
             seen = np.stack([frame.pixels for frame in video.frames(None)])
         assert seen.shape == (8, 64, 64, 3)
-        assert np.abs(seen.astype(int) - frames(story("test", index))).mean() < 12
+        luma = (0.299, 0.587, 0.114)  # colours are halved by the format, brightness is not
+        assert np.abs(seen @ luma - frames(story("test", index)) @ luma).mean() < 10
 
 
 def test_the_gallery_knows_every_emblem(folder):

@@ -79,7 +79,9 @@ def strip(pixels: np.ndarray, told: Story) -> np.ndarray:
     """Return four frames of a clip side by side, above its caption."""
     chosen = pixels[np.rint(np.linspace(0, len(pixels) - 1, 4)).astype(int)]
     larger = max(1, 160 // pixels.shape[1])
-    row = np.concatenate(list(chosen.repeat(larger, 1).repeat(larger, 2)), axis=1)
+    chosen = chosen.repeat(larger, 1).repeat(larger, 2)
+    chosen[:, :, -2:] = 20  # a line between them
+    row = np.concatenate(list(chosen), axis=1)
     ground = np.full((row.shape[0] + 18, row.shape[1], 3), 20, np.uint8)
     ground[: row.shape[0]] = row
     return annotate(ground, note=f"{told.date}  {told.caption}")
