@@ -60,7 +60,8 @@ class Emblem:
     @property
     def rgb(self) -> np.ndarray:
         """(8, 8, 3) uint8."""
-        return np.where(self.cells[..., None], *np.array(self.colours, np.uint8))
+        first, second = np.array(self.colours, np.uint8)
+        return np.where(self.cells[..., None], first, second)
 
 
 def emblems(chance: random.Random, count: int) -> list[Emblem]:
