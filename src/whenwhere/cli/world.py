@@ -24,6 +24,7 @@ TASKS: dict[str, tuple[str, str]] = {
     "referring": ("whenwhere.worlds.referring", "phrases that mean one object, as RefCOCO in the form of MDETR"),
     "region_captions": ("whenwhere.worlds.region_captions", "pictures with described regions, as Visual Genome"),
     "segmentation": ("whenwhere.worlds.segmentation", "a class for every pixel, as PASCAL VOC"),
+    "glyphnews": ("whenwhere.worlds.glyphnews", "news of persons with emblems, and the articles that tell the rest"),
 }
 _TASKS = "\n".join(f"{name}: {line}." for name, (_, line) in TASKS.items())
 Task = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK", help=_TASKS)]
