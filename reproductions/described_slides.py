@@ -1,6 +1,6 @@
 """How good is ``describe`` on photographs that it was not trained on? Slide shows, whose cuts are known exactly.
 
-Command: ``python reproductions/described_slides.py [--shared DIR] [--model FOLDER]`` (without ``--shared``: ``data`` in
+Command: ``python reproductions/described_slides.py [--shared DIR] [--model FOLDER]`` (default: ``data`` in
 ``$WHENWHERE_SHARED``, else in ``../shared``).
 Cost: about three minutes on two cores.
 

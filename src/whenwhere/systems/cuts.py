@@ -73,7 +73,7 @@ class Cuts:
         return self._snap is not None and any(cut > told + self._snap / 2 for cut in self._times)
 
     def open(self, end: float, now: float) -> bool:
-        """Whether an event that is said to end at ``end``, shortly before ``now``, may well be going on: no cut is there."""
+        """Whether an event said to end at ``end``, shortly before ``now``, may well be going on: no cut is there."""
         return self._snap is not None and now - end < self._snap and end not in self._times
 
     def state(self) -> tuple[list[float], Tensor | None]:
