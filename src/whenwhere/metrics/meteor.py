@@ -66,15 +66,7 @@ def meteor(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Sc
         MissingDependency: if the language tables or a stemmer are not installed; it names the command.
     """
     check_captions(candidates, references)
-    scorer = _scorer()
-    counts, items = [], []
-    for candidate, group in zip(candidates, references):
-        tried = [scorer.counts(candidate, reference) for reference in group]
-        scores = [_score(found) for found in tried]
-        best = int(np.argmax(scores))  # of equal ones the first
-        counts.append(tried[best])
-        items.append(scores[best])
-    return Scores(_score(np.sum(counts, axis=0)), np.array(items))
+    return _installed_scorer().score(candidates, references)
 
 
 def meteor_pair_scores(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -116,7 +108,7 @@ def _score(counts: np.ndarray) -> float:
 class _Caption:
     """What matching asks of one caption."""
 
-    def __init__(self, words: Sequence[str], scorer: _Scorer) -> None:
+    def __init__(self, words: Sequence[str], scorer: MeteorScorer) -> None:
         self.words = words
         self.places: dict[str, list[int]] = {}
         self.stems: dict[str, list[int]] = {}
@@ -132,8 +124,13 @@ class _Caption:
         self.sizes = (len(words) - function, function)
 
 
-class _Scorer:
-    """The tables and what was looked up in them; it only ever adds to its caches."""
+class MeteorScorer:
+    """METEOR with given tables; it keeps what it looked up, so scoring more captions gets faster.
+
+    Args:
+        tables: of the language.
+        stem: gives the stem of a word.
+    """
 
     def __init__(self, tables: LanguageTables, stem: Callable[[str], str]) -> None:
         self.tables = tables
@@ -143,8 +140,24 @@ class _Scorer:
         self._paraphrases = cache(lambda row: frozenset(tables.paraphrases.values(row).tolist()))
         self._captions: dict[str, _Caption] = {}
 
+    def score(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Scores:
+        """See :func:`meteor`.
+
+        Raises:
+            InputError: naming the item that cannot be scored.
+        """
+        check_captions(candidates, references)
+        counts, items = [], []
+        for candidate, group in zip(candidates, references):
+            tried = [self.counts(candidate, reference) for reference in group]
+            scores = [_score(found) for found in tried]
+            best = int(np.argmax(scores))  # of equal ones the first
+            counts.append(tried[best])
+            items.append(scores[best])
+        return Scores(_score(np.sum(counts, axis=0)), np.array(items))
+
     def counts(self, candidate: str, reference: str) -> np.ndarray:
-        """What :func:`_score` needs of one pair."""
+        """Words, matched words and chunks of one pair, float64 ``(21,)``, in the order that ``_score`` reads."""
         ours, theirs = self._caption(candidate), self._caption(reference)
         matches = sorted(self._matches(ours, theirs))
         chosen, chunks = align(matches, len(ours.words), len(theirs.words))
@@ -209,8 +222,8 @@ class _Scorer:
 
 
 @cache
-def _scorer() -> _Scorer:
-    return _Scorer(language_tables(), _stemmer())
+def _installed_scorer() -> MeteorScorer:
+    return MeteorScorer(language_tables(), _stemmer())
 
 
 def _stemmer() -> Callable[[str], str]:
@@ -225,6 +238,8 @@ def _stemmer() -> Callable[[str], str]:
         import snowballstemmer
     except ImportError:
         raise MissingDependency(
-            "METEOR without a stemmer", "the package snowballstemmer or PyStemmer", "run: pip install 'whenwhere[meteor]'"
+            "METEOR without a stemmer",
+            "the package snowballstemmer or PyStemmer",
+            "run: pip install 'whenwhere[meteor]'",
         ) from None
     return snowballstemmer.stemmer("english").stemWord

@@ -100,9 +100,7 @@ def _extend(path: _Path, match: Match) -> _Path | None:
         return None
     last = path.matches[-1] if path.matches else None
     joins = (
-        last is not None
-        and last.start + last.length == match.start
-        and last.other + last.other_length == match.other
+        last is not None and last.start + last.length == match.start and last.other + last.other_length == match.other
     )
     return _Path(
         path.exact - (match.kind == EXACT),

@@ -57,9 +57,13 @@ def normalise(text: str, prefixes: Mapping[str, bool]) -> list[str]:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     words = [word for word in re.split("[ \\t\\n\\r\\f]+", text) if word]
-    return " ".join(
-        _full_stop(word, following, prefixes) for word, following in zip(words, [*words[1:], ""])
-    ).lower().split(" ") if words else []
+    return (
+        " ".join(_full_stop(word, following, prefixes) for word, following in zip(words, [*words[1:], ""]))
+        .lower()
+        .split(" ")
+        if words
+        else []
+    )
 
 
 def _full_stop(word: str, following: str, prefixes: Mapping[str, bool]) -> str:
