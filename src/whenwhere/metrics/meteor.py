@@ -14,7 +14,7 @@ Source: Denkowski and Lavie, "Meteor Universal", WMT 2014; "Meteor 1.3", WMT 201
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import numpy as np

@@ -2,7 +2,8 @@
 
 A match that nothing else overlaps is always taken. Of the rest the search prefers, in this order: more words matched
 exactly, fewer chunks (runs of matches that are adjacent on both sides), more synonyms, nearer start positions. Stems
-and paraphrases therefore only win where they join a chunk. This is what the program was seen to do, not what its papers say: there, matches of all kinds count alike.
+and paraphrases that others overlap therefore only win where they join a chunk. This is what the program was seen to do,
+not what its papers say: there, matches of all kinds count alike.
 """
 
 from __future__ import annotations
