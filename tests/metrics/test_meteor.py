@@ -90,6 +90,30 @@ def test_uncertain_words_without_an_exact_match_score_zero(small):
     assert small.score(["ran x ran"], [["run x run"]]).items[0] > 0.8
 
 
+# Seen of the program: candidate, reference, matched words (exact, stem, synonym) and chunks.
+@pytest.mark.parametrize(
+    "candidate, reference, counts",
+    [
+        ("x z x", "x y x", [2, 0, 0, 2]),
+        ("run y", "ran ran y", [1, 0, 1, 1]),
+        ("ran run", "run run", [1, 0, 1, 1]),
+        ("run ran run", "ran ran", [1, 0, 1, 1]),
+        ("y ran run", "ran ran y", [2, 0, 1, 2]),
+        ("x run run", "x x ran x", [1, 0, 1, 1]),
+        ("ran x ran", "run x run", [1, 0, 2, 1]),
+        ("run run z", "ran ran z", [1, 0, 2, 1]),
+        ("y y dogs", "dog y dog", [1, 0, 0, 1]),
+        ("dogs dog", "dog dog", [1, 1, 0, 1]),
+        ("ran run", "run ran", [2, 0, 0, 2]),
+        ("run run y y", "ran run y", [2, 0, 1, 1]),
+    ],
+)
+def test_alignments_of_the_program(small, candidate, reference, counts):
+    found = small.counts(candidate, reference)
+    kinds = found[4:12].reshape(4, 2).sum(axis=1)
+    assert [*kinds[:3], found[20]] == counts
+
+
 def test_the_best_reference_counts_and_the_corpus_is_no_mean(small):
     both = small.score(["a car x", "z"], [["q", "a car x"], ["z y"]])
     assert both.items[0] == 1.0
@@ -97,10 +121,8 @@ def test_the_best_reference_counts_and_the_corpus_is_no_mean(small):
     assert both.corpus != pytest.approx(both.items.mean())
 
 
-SENTENCES = st.lists(
-    st.sampled_from(["the", "a", "car", "automobile", "run", "ran", "dog", "dogs", "take", "part", "participate", "x"]),
-    max_size=8,
-)
+VOCABULARY = ["the", "a", "car", "automobile", "run", "ran", "dog", "dogs", "take", "part", "participate", "x"]
+SENTENCES = st.lists(st.sampled_from(VOCABULARY), max_size=8)
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,11 +1,11 @@
 """METEOR 1.5 for English: words matched by surface, stem, synonym and paraphrase, and how well their order is kept.
 
-The published figures of captioning papers come from a Java program. This module computes the same without Java, from
-the program's own language tables (:mod:`whenwhere.metrics.meteor_tables`).
+The published figures of captioning papers come from a Java program. This module computes it without Java, from the
+program's own language tables (:mod:`whenwhere.metrics.meteor_tables`).
 
-Content words weigh delta = 0.75 and function words 1 - delta; a match weighs 1 (exact), 0.6 (stem), 0.8 (synonym) or 0.6
-(paraphrase). With P and R the weighted shares of matched words of candidate and reference, alpha = 0.85, gamma = 0.6,
-beta = 0.2, ``ch`` chunks and ``m`` matched words (the mean of both sides)::
+Content words weigh delta = 0.75 and function words 1 - delta; a match weighs 1 (exact), 0.6 (stem), 0.8 (synonym) or
+0.6 (paraphrase). With P and R the weighted shares of matched words of candidate and reference, alpha = 0.85,
+gamma = 0.6, beta = 0.2, ``ch`` chunks and ``m`` matched words (the mean of both sides)::
 
     score = (1 - gamma (ch / m)^beta) P R / (alpha P + (1 - alpha) R)
 
