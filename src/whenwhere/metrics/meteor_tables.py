@@ -1,8 +1,8 @@
 """The English language tables of METEOR 1.5: paraphrases, synonyms, irregular forms, function words.
 
-They are data files of the ``pycocoevalcap`` package (inside its ``meteor-1.5.jar``, and a list of 12.6 million pairs of
+They are data files of the ``pycocoevalcap`` package (inside its ``meteor-1.5.jar``, and a list of 5.3 million pairs of
 phrases), read as archives: nothing of the package is imported or run. Reading the list takes a while, so what was read
-is kept in the cache folder as plain arrays, 130 MB that are mapped and not loaded: opening them takes milliseconds.
+is kept in the cache folder as plain arrays, 54 MB that are mapped and not loaded: opening them takes milliseconds.
 
 A phrase or word is known by a key of 64 bits, the BLAKE2b hash of its text. Building refuses two phrases of one key,
 and a phrase that is not in the table has the key of one that is with a chance of 1 in 10^12.
@@ -118,7 +118,7 @@ def _opened(folder: Path) -> LanguageTables:
 def _build_in_place(folder: Path) -> None:
     """Build beside the folder and rename, so that it is there complete or not at all."""
     sources = find_sources()
-    print("whenwhere: reading the tables of METEOR, once (about half a minute)", file=sys.stderr, flush=True)
+    print("whenwhere: reading the tables of METEOR, once (about ten seconds)", file=sys.stderr, flush=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}~", dir=folder.parent))
@@ -135,7 +135,7 @@ def _build_in_place(folder: Path) -> None:
     except OSError as error:
         raise InputError(
             f"{error.filename or folder}: {error.strerror or error}",
-            "a cache folder that can be written, with 200 MB of room",
+            "a cache folder that can be written, with 100 MB of room",
             "set WHENWHERE_CACHE to one",
         ) from error
 
