@@ -14,19 +14,18 @@ Source: Denkowski and Lavie, "Meteor Universal", WMT 2014; "Meteor 1.3", WMT 201
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
 
 from whenwhere.errors import MissingDependency
-from whenwhere.metrics.meteor_alignment import EXACT, PARAPHRASE, STEM, SYNONYM, Match, align
+from whenwhere.metrics.meteor_alignment import EXACT, PARAPHRASE, STEM, SYNONYM, WEIGHTS, Match, align
 from whenwhere.metrics.meteor_tables import LanguageTables, language_tables
 from whenwhere.metrics.meteor_text import normalise
 from whenwhere.metrics.records import Scores, check_captions
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
-_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # of EXACT, STEM, SYNONYM, PARAPHRASE
 
 # WordNet's endings and what takes their place, in the order in which they are tried.
 _ENDINGS = (
@@ -95,7 +94,7 @@ def _score(counts: np.ndarray) -> float:
     words, matched = counts[:4].reshape(2, 2), counts[4:20].reshape(2, 4, 2)  # (side, class), (side, kind, class)
     classes = np.array([_DELTA, 1 - _DELTA])
     totals = words @ classes  # (side,)
-    weighted = _WEIGHTS @ matched @ classes  # (side,)
+    weighted = np.array(WEIGHTS) @ matched @ classes  # (side,)
     if not (totals > 0).all() or not (weighted > 0).all():
         return 0.0
     precision, recall = weighted / totals
@@ -119,6 +118,11 @@ class _Caption:
             for synset in scorer.synsets(word):
                 self.synsets.setdefault(synset, []).append(place)
         self.phrases = scorer.phrases(words)
+        self.rows: dict[int, list[int]] = {}  # where each phrase starts
+        self.lengths: dict[int, int] = {}
+        for start, length, row in self.phrases:
+            self.rows.setdefault(row, []).append(start)
+            self.lengths[row] = length
         self.is_function = [word in scorer.tables.function_words for word in words]
         function = sum(self.is_function)
         self.sizes = (len(words) - function, function)
@@ -159,7 +163,7 @@ class MeteorScorer:
     def counts(self, candidate: str, reference: str) -> np.ndarray:
         """Words, matched words and chunks of one pair, float64 ``(21,)``, in the order that ``_score`` reads."""
         ours, theirs = self._caption(candidate), self._caption(reference)
-        matches = sorted(self._matches(ours, theirs))
+        matches = list(self._matches(ours, theirs))
         chosen, chunks = align(matches, len(ours.words), len(theirs.words))
         counts = [*ours.sizes, *theirs.sizes, *[0] * 16, chunks]
         for match in chosen:
@@ -169,8 +173,8 @@ class MeteorScorer:
                 counts[12 + 2 * match.kind + theirs.is_function[place]] += 1
         return np.array(counts, dtype=np.float64)
 
-    def phrases(self, words: Sequence[str]) -> dict[int, list[tuple[int, int]]]:
-        """Start and length of every phrase in the table of paraphrases, by its row."""
+    def phrases(self, words: Sequence[str]) -> list[tuple[int, int, int]]:
+        """Start, length and row of every phrase that is in the table of paraphrases."""
         spans = [
             (start, length, " ".join(words[start : start + length]))
             for start in range(len(words))
@@ -178,11 +182,7 @@ class MeteorScorer:
         ]
         unknown = list({text for _, _, text in spans if text not in self._rows})
         self._rows.update(zip(unknown, self.tables.paraphrases.find(unknown).tolist()))
-        found: dict[int, list[tuple[int, int]]] = {}
-        for start, length, text in spans:
-            if (row := self._rows[text]) >= 0:
-                found.setdefault(row, []).append((start, length))
-        return found
+        return [(start, length, self._rows[text]) for start, length, text in spans if self._rows[text] >= 0]
 
     def _caption(self, text: str) -> _Caption:
         if text not in self._captions:
@@ -190,22 +190,36 @@ class MeteorScorer:
             self._captions[text] = _Caption(words, self)
         return self._captions[text]
 
-    def _matches(self, ours: _Caption, theirs: _Caption) -> Iterable[Match]:
+    def _matches(self, ours: _Caption, theirs: _Caption) -> Iterator[Match]:
+        """All matches, in the order in which the alignment tries them: by kind, then by words of the candidate."""
         for place, word in enumerate(ours.words):
             for other in theirs.places.get(word, ()):
                 yield Match(place, 1, other, 1, EXACT)
+        if ours.words == theirs.words:
+            return
+        for place, word in enumerate(ours.words):
             for other in theirs.stems.get(self.stem(word), ()):
                 if theirs.words[other] != word:
                     yield Match(place, 1, other, 1, STEM)
-            same = {other for synset in self.synsets(word) for other in theirs.synsets.get(synset, ())}
-            for other in same:
+        for place, word in enumerate(ours.words):
+            for other in {other for synset in self.synsets(word) for other in theirs.synsets.get(synset, ())}:
                 if theirs.words[other] != word:
                     yield Match(place, 1, other, 1, SYNONYM)
-        for row, spans in ours.phrases.items():
-            for meaning in self._paraphrases(row) & theirs.phrases.keys():
-                for start, length in spans:
-                    for other, other_length in theirs.phrases[meaning]:
-                        yield Match(start, length, other, other_length, PARAPHRASE)
+        # Each direction of the table for itself: a pair that is listed both ways gives two matches.
+        for other, other_length, start, length in self._listed(theirs, ours):
+            yield Match(start, length, other, other_length, PARAPHRASE)
+        for start, length, other, other_length in self._listed(ours, theirs):
+            yield Match(start, length, other, other_length, PARAPHRASE)
+
+    def _listed(self, left: _Caption, right: _Caption) -> Iterator[tuple[int, int, int, int]]:
+        """Phrases of the left caption with a paraphrase of theirs in the right one: start and length of both."""
+        for start, length, row in left.phrases:
+            meanings = list(self._paraphrases(row).intersection(right.rows))
+            if len(meanings) > 1:
+                meanings = [value for value in self.tables.paraphrases.values(row).tolist() if value in meanings]
+            for meaning in meanings:
+                for other in right.rows[meaning]:
+                    yield start, length, other, right.lengths[meaning]
 
     def _synsets(self, word: str) -> frozenset[int]:
         """Synsets of the word and of the word it is a form of."""

@@ -1,13 +1,16 @@
 """Which words of two captions METEOR 1.5 takes for the same: a beam search over matches that do not overlap.
 
-A match that nothing else overlaps is always taken. Of the rest the search, word by word of the reference, prefers more
-words matched exactly, then fewer chunks (runs of matches that are adjacent on both sides); stems, synonyms and
-paraphrases that others overlap win only where they join a chunk. Of equal paths the one found first wins, so the order
-of the search is part of the result.
+A match that nothing else overlaps is always taken. The rest is searched word by word of the reference. A path of the
+search is the better (i) the more its matches count, (ii) the fewer chunks it has (runs of matches adjacent on both
+sides), (iii) the less the starts of its matches differ.
 
-This is what the program was seen to do on short captions over small vocabularies, not what its papers say: there,
-matches of all kinds count alike, and the distance of start positions decides between equals. About one in a hundred of
-such captions, full of repeated words, is still aligned otherwise than by the program.
+The papers say so too; the program's scores hang on what they do not say, and this module follows the program:
+
+- What a match counts for is its words times its weight, on each side, and the sum so far is rounded down each time. So
+  a single stem, synonym or paraphrase counts nothing, and two words of a paraphrase count for one.
+- Of (iii) only certain matches add to their own path. What one of the others differs by is added to the paths that go
+  on without it, those found after it from the same path.
+- Of equal paths the one found first is better; the order of matches is part of the result.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import NamedTuple
 
 BEAM = 40
 EXACT, STEM, SYNONYM, PARAPHRASE = range(4)
+WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # of the kinds
 
 
 class Match(NamedTuple):
@@ -38,13 +42,16 @@ class Match(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """A partial alignment; the first two are the order of preference, smaller is better."""
+    """A partial alignment; the first three are the order of preference, smaller is better."""
 
-    exact: int  # words of both sides that are matched exactly, negative
+    missing: int  # what its matches count for, negative
     chunks: int  # chunks that have ended
-    is_open: bool  # whether one more may go on
-    taken: int  # bits of candidate words
+    distance: int
+    counted: int  # what the matches count for in the candidate; the rest of ``missing`` is of the reference
+    end: int  # where the open chunk would go on in the candidate, -1 if none is open
     reached: int  # reference words before this are decided
+    taken: int  # bits of candidate words
+    other_taken: int  # bits of reference words
     matches: tuple[Match, ...]
 
 
@@ -52,7 +59,7 @@ def align(matches: Sequence[Match], length: int, other_length: int) -> tuple[tup
     """Choose matches that do not overlap.
 
     Args:
-        matches: all that there are, in ascending order.
+        matches: all that there are. Of those that start at one reference word, earlier ones are tried first.
         length: words of the candidate.
         other_length: words of the reference.
 
@@ -67,53 +74,68 @@ def align(matches: Sequence[Match], length: int, other_length: int) -> tuple[tup
             used[place] += 1
         for place in range(match.other, match.other + match.other_length):
             other_used[place] += 1
-    certain = {
-        match.other
-        for match in matches
-        if max(used[match.start : match.start + match.length]) == 1
-        and max(other_used[match.other : match.other + match.other_length]) == 1
-    }
-    paths = [_Path(0, 0, False, 0, 0, ())]
+    certain = [
+        len(options) == 1
+        and all(used[place] == 1 for place in range(options[0].start, options[0].start + options[0].length))
+        and all(other_used[place] == 1 for place in range(options[0].other, options[0].other + options[0].other_length))
+        for options in starting
+    ]
+    taken = other_taken = 0
+    for options, is_certain in zip(starting, certain):
+        if is_certain:
+            taken |= _bits(options[0].start, options[0].length)
+            other_taken |= _bits(options[0].other, options[0].other_length)
+    paths = [_Path(0, 0, 0, 0, -1, 0, taken, other_taken, ())]
     for place, options in enumerate(starting):
-        if not options:
-            continue
-        found = []
+        found: list[_Path] = []
         for path in paths:
             if path.reached > place:
                 found.append(path)
-                continue
-            grown = [longer for match in options if (longer := _extend(path, match)) is not None]
-            found += grown
-            if place not in certain:  # leaving out what could be matched ends a chunk
-                found.append(_closed(path) if grown else path)
-        found.sort(key=_preference)
+            elif certain[place]:
+                found.append(_longer(path, options[0], path.distance + _difference(options[0])))
+            else:
+                distance = path.distance
+                for match in options:
+                    if not (
+                        path.taken & _bits(match.start, match.length)
+                        or path.other_taken & _bits(match.other, match.other_length)
+                    ):
+                        found.append(_longer(path, match, distance))
+                        distance += _difference(match)
+                chunks = path.chunks + (path.end >= 0)
+                found.append(path._replace(chunks=chunks, distance=distance, end=-1, reached=place + 1))
+        if len(found) > 1:
+            found.sort(key=_preference)
         paths = found[:BEAM]
-    best = min(map(_closed, paths), key=_preference)
+    best = min((path._replace(chunks=path.chunks + (path.end >= 0)) for path in paths), key=_preference)
     return best.matches, best.chunks
 
 
 def _preference(path: _Path) -> tuple[int, ...]:
-    return path[:2]
+    return path[:3]
 
 
-def _closed(path: _Path) -> _Path:
-    return path._replace(chunks=path.chunks + path.is_open, is_open=False)
+def _bits(start: int, length: int) -> int:
+    return ((1 << length) - 1) << start
 
 
-def _extend(path: _Path, match: Match) -> _Path | None:
-    """The path with one more match; None if its words are taken."""
-    bits = ((1 << match.length) - 1) << match.start
-    if path.taken & bits:
-        return None
-    joins = False
-    if path.matches:
-        last = path.matches[-1]
-        joins = last.start + last.length == match.start and last.other + last.other_length == match.other
+def _difference(match: Match) -> int:
+    return abs(match.start - match.other)
+
+
+def _longer(path: _Path, match: Match, distance: int) -> _Path:
+    """The path with one more match."""
+    weight = WEIGHTS[match.kind]
+    counted = int(path.counted + match.length * weight)
+    other_counted = int(-path.missing - path.counted + match.other_length * weight)
     return _Path(
-        path.exact - 2 * (match.kind == EXACT),
-        path.chunks + (path.is_open and not joins),
-        True,
-        path.taken | bits,
+        -counted - other_counted,
+        path.chunks + (path.end >= 0 and path.end != match.start),
+        distance,
+        counted,
+        match.start + match.length,
         match.other + match.other_length,
+        path.taken | _bits(match.start, match.length),
+        path.other_taken | _bits(match.other, match.other_length),
         (*path.matches, match),
     )

@@ -31,7 +31,7 @@ import numpy as np
 from whenwhere.cache import cache_dir
 from whenwhere.errors import InputError, MissingDependency
 
-FORMAT = 1  # raise it when the cached arrays change: they are then made anew
+FORMAT = 2  # raise it when the cached arrays change: they are then made anew
 JAR = "pycocoevalcap/meteor/meteor-1.5.jar"
 PARAPHRASES = "pycocoevalcap/meteor/data/paraphrase-en.gz"
 # The published figures hang on these tables, so no others will do.
@@ -62,7 +62,7 @@ class Table:
         return np.where(self._keys[row] == wanted, row, -1)
 
     def values(self, row: int) -> np.ndarray:
-        """The numbers of one row, ascending."""
+        """The numbers of one row, in the order of the file."""
         return self._values[self._first[row] : self._first[row + 1]]
 
 
@@ -239,13 +239,11 @@ def _triples(path: Path) -> Iterator[list[bytes]]:
 
 def _write_table(folder: Path, name: str, keys: np.ndarray, row: np.ndarray, values: np.ndarray) -> None:
     """Write the three arrays of a :class:`Table`; ``row`` says to which key each value belongs."""
-    pairs = row.astype(np.uint64) << np.uint64(32)
-    pairs |= values
-    pairs.sort()
-    first = np.searchsorted(pairs, np.arange(len(keys) + 1, dtype=np.uint64) << np.uint64(32))
+    order = np.argsort(row, kind="stable")
+    first = np.searchsorted(row[order], np.arange(len(keys) + 1))
     np.save(folder / f"{name}_keys.npy", keys)
     np.save(folder / f"{name}_first.npy", first.astype(np.uint32))
-    np.save(folder / f"{name}_values.npy", pairs.astype(np.uint32))
+    np.save(folder / f"{name}_values.npy", values[order].astype(np.uint32))
 
 
 def _keys(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
