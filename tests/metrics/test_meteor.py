@@ -21,6 +21,7 @@ from whenwhere.metrics.captions import captions
 from whenwhere.metrics.dense_captions import dense_captions
 from whenwhere.metrics.events import read_predictions, read_references, tiou
 from whenwhere.metrics.meteor import MeteorScorer, meteor, meteor_pair_scores
+from whenwhere.metrics.meteor_alignment import EXACT, PARAPHRASE, Match, align
 from whenwhere.metrics.meteor_tables import JAR, PARAPHRASES, LanguageTables, build_tables, find_sources
 from whenwhere.metrics.meteor_text import normalise
 from whenwhere.metrics.ptb import tokenize
@@ -43,8 +44,7 @@ def write_sources(folder, paraphrases: list[tuple[str, str]]) -> dict:
     with zipfile.ZipFile(sources[JAR], "w") as jar:
         for name, text in members.items():
             jar.writestr(name, text)
-    both = [*paraphrases, *[(right, left) for left, right in paraphrases]]
-    text = "".join(f"0.5\n{left}\n{right}\n" for left, right in both)
+    text = "".join(f"0.5\n{left}\n{right}\n" for left, right in paraphrases)
     sources[PARAPHRASES].write_bytes(gzip.compress(text.encode()))
     return sources
 
@@ -52,7 +52,8 @@ def write_sources(folder, paraphrases: list[tuple[str, str]]) -> dict:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> MeteorScorer:
     folder = tmp_path_factory.mktemp("tables")
-    sources = write_sources(tmp_path_factory.mktemp("sources"), [("take part", "participate"), ("million", "000")])
+    paraphrases = [("take part", "participate"), ("million", "000"), ("big", "large"), ("large", "big")]
+    sources = write_sources(tmp_path_factory.mktemp("sources"), paraphrases)
     build_tables(sources, folder)
     return MeteorScorer(LanguageTables(folder), lambda word: STEMS.get(word, word))
 
@@ -112,6 +113,20 @@ def test_alignments_of_the_program(small, candidate, reference, counts):
     found = small.counts(candidate, reference)
     kinds = found[4:12].reshape(4, 2).sum(axis=1)
     assert [*kinds[:3], found[20]] == counts
+
+
+def test_paraphrases_are_looked_up_both_ways_and_twice_is_uncertain(small):
+    assert small.score(["000"], [["million"]]).corpus == small.score(["million"], [["000"]]).corpus == 0.6
+    assert small.score(["big"], [["large"]]).corpus == 0.0  # two matches of the same words: neither is taken
+    assert small.score(["big x"], [["large x"]]).items[0] > 0.8  # except where it joins a chunk
+
+
+def test_words_of_a_phrase_count_rounded_down():
+    """Two words for two count 1 + 1, a word for a word 0 + 0, and an exact match 1 + 1."""
+    pair, exact = Match(0, 2, 0, 2, PARAPHRASE), Match(1, 1, 1, 1, EXACT)
+    assert align([exact, pair], 2, 2) == ((pair,), 1)  # equal: found first, at the earlier word
+    single, other = Match(0, 1, 0, 1, PARAPHRASE), Match(0, 1, 2, 1, EXACT)
+    assert align([other, single], 1, 3) == ((other,), 1)
 
 
 def test_the_best_reference_counts_and_the_corpus_is_no_mean(small):
