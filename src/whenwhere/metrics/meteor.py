@@ -14,6 +14,7 @@ Source: Denkowski and Lavie, "Meteor Universal", WMT 2014; "Meteor 1.3", WMT 201
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
@@ -241,19 +242,16 @@ def _installed_scorer() -> MeteorScorer:
 
 
 def _stemmer() -> Callable[[str], str]:
-    """The Snowball stemmer for English."""
+    """The Snowball stemmer for English as it was before its version 3, which stems "evening" and others anew."""
     try:
-        import Stemmer
-
-        return Stemmer.Stemmer("english").stemWord
-    except ImportError:
-        pass
-    try:
-        import snowballstemmer
-    except ImportError:
+        version = importlib.metadata.version("snowballstemmer")
+        if int(version.split(".")[0]) > 2:
+            raise ImportError(f"version {version}")
+        from snowballstemmer.english_stemmer import EnglishStemmer
+    except ImportError as error:  # a package that is not found is one, too
         raise MissingDependency(
-            "METEOR without a stemmer",
-            "the package snowballstemmer or PyStemmer",
+            f"METEOR without its stemmer ({error})",
+            "the package snowballstemmer, version 2",
             "run: pip install 'whenwhere[meteor]'",
         ) from None
-    return snowballstemmer.stemmer("english").stemWord
+    return EnglishStemmer().stemWord
