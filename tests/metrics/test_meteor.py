@@ -242,12 +242,13 @@ def test_recorded_dense_figures(shared_data, installed):
     harmonic = []
     for video in sorted(truth):
         said, told = read_predictions(guess["results"], video), read_references([truth], video)[0]
-        pairs = [(tokenize(left), tokenize(right)) for left in said.sentences for right in told.sentences]
+        # SODA's own code hands the prediction over as the reference, and METEOR is not symmetrical
+        pairs = [(tokenize(right), tokenize(left)) for left in said.sentences for right in told.sentences]
         items = meteor([left for left, _ in pairs], [[right] for _, right in pairs]).items
         table = items.reshape(len(said.sentences), -1) * tiou(said.times, told.times)
         order = np.argsort(said.times[:, 0], kind="stable")
         harmonic.append(soda_dp(table[order]).f1)
-    assert np.mean(harmonic) == pytest.approx(figures["soda_c"], abs=NEEDED)
+    assert np.mean(harmonic) == pytest.approx(figures["soda_c"], abs=1e-6)
 
 
 @pytest.mark.slow
