@@ -24,7 +24,7 @@ SOURCE = ROOT / "src" / "whenwhere"
 
 # A module may import from its own level and from lower ones.
 LEVELS = {
-    **dict.fromkeys(("errors", "results"), 0),
+    **dict.fromkeys(("errors", "results", "cache"), 0),
     **dict.fromkeys(("media", "datasets", "worlds", "metrics", "reports"), 1),
     **dict.fromkeys(("backbones", "layers", "adapt"), 2),
     **dict.fromkeys(("systems",), 3),
@@ -32,7 +32,7 @@ LEVELS = {
     **dict.fromkeys(("cli", "serving", "__main__", "__init__"), 5),
 }
 # These levels are used where torch is not wanted: in reports, scorers and the command line.
-LIGHT = ("errors", "results", "metrics", "reports", "cli")
+LIGHT = ("errors", "results", "cache", "metrics", "reports", "cli")
 HEAVY = ("torch", "av", "transformers", "timm", "torchvision")
 
 _NETWORK = ("requests", "httpx", "aiohttp", "urllib3", "urllib.request", "http.client", "socket")

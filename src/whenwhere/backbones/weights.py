@@ -25,6 +25,7 @@ from typing import Any, Literal
 from whenwhere.backbones import packages
 from whenwhere.backbones.default_models import MODELS, DefaultModel
 from whenwhere.backbones.packages import sha256_of
+from whenwhere.cache import cache_dir
 from whenwhere.errors import InputError, WeightsError
 
 MANIFEST = "manifest.json"
@@ -65,24 +66,6 @@ class ModelState:
         model = self.model
         plain = {"name": model.name, "role": model.role, "state": self.state, "reason": self.reason, "bytes": self.size}
         return plain | {"folder": str(self.folder), "package": model.requirement, "licence": model.licence}
-
-
-def cache_dir() -> Path:
-    """Folder for files that can always be fetched or computed again.
-
-    Returns:
-        ``WHENWHERE_CACHE`` when set, else the platform's cache folder for this program (not created here).
-    """
-    if chosen := os.environ.get("WHENWHERE_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "whenwhere"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "whenwhere" / "Cache"
-    # the XDG specification says that a relative path is to be ignored
-    xdg = Path(os.environ.get("XDG_CACHE_HOME") or "")
-    return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "whenwhere"
 
 
 def fetch(name: str, *, force: bool = False, say: Callable[[str], None] | None = None) -> Path:

@@ -31,6 +31,7 @@ module              what it has
 ``cider``           ``cider``, ``CiderScorer``, ``document_frequencies`` on tokenised text
 ``bleu``            ``bleu`` on tokenised text
 ``rouge``           ``rouge_l`` on tokenised text
+``meteor``          ``meteor`` on tokenised text, ``meteor_pair_scores``; needs the extra ``meteor``
 ``ptb``             ``tokenize``: the Penn Treebank tokens that the caption scorers take
 ==================  =============================================================================
 

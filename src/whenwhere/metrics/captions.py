@@ -13,6 +13,7 @@ import numpy as np
 from whenwhere.errors import InputError, WhenwhereError
 from whenwhere.metrics.bleu import bleu
 from whenwhere.metrics.cider import cider
+from whenwhere.metrics.meteor import meteor
 from whenwhere.metrics.ptb import tokenize
 from whenwhere.metrics.records import check_captions
 from whenwhere.metrics.rouge import rouge_l
@@ -20,7 +21,7 @@ from whenwhere.metrics.rouge import rouge_l
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """Figures by metric name: "CIDEr", "ROUGE_L", "Bleu_1" .. "Bleu_4".
+    """Figures by metric name: "CIDEr", "ROUGE_L", "Bleu_1" .. "Bleu_4", and "METEOR" where it was asked for.
 
     Attributes:
         corpus: the figure of the whole set.
@@ -31,18 +32,22 @@ class CaptionScores:
     items: dict[str, np.ndarray]
 
 
-def captions(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScores:
-    """Tokenise captions and score them with CIDEr, ROUGE-L and BLEU.
+def captions(
+    candidates: Sequence[str], references: Sequence[Sequence[str]], *, with_meteor: bool = False
+) -> CaptionScores:
+    """Tokenise captions and score them with CIDEr, ROUGE-L and BLEU, and with METEOR on request.
 
     Args:
         candidates: one caption per item, as written.
         references: for every item the captions of people, as written.
+        with_meteor: also METEOR, which needs the extra ``meteor``.
 
     Returns:
         CaptionScores.
 
     Raises:
         InputError: naming the item that cannot be scored.
+        MissingDependency: METEOR is asked for and not installed.
     """
     check_captions(candidates, references)
     said = [tokenize(candidate) for candidate in candidates]
@@ -53,14 +58,18 @@ def captions(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> 
     for order in range(4):
         corpus[f"Bleu_{order + 1}"] = float(precision.corpus[order])
         items[f"Bleu_{order + 1}"] = precision.items[:, order]
+    if with_meteor:
+        corpus["METEOR"], items["METEOR"] = meteor(said, wanted)
     return CaptionScores(corpus, items)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Score a file: ``python -m whenwhere.metrics.captions FILE.jsonl`` prints the corpus figures as JSON.
+    """Score a file: ``python -m whenwhere.metrics.captions [--meteor] FILE.jsonl`` prints the corpus figures as JSON.
 
     Every line is ``{"candidate": text, "references": [text, ...]}``.
     """
+    with_meteor = "--meteor" in arguments
+    arguments = [argument for argument in arguments if argument != "--meteor"]
     if len(arguments) != 1:
         print(main.__doc__, file=sys.stderr)
         return 2
@@ -70,7 +79,11 @@ def main(arguments: Sequence[str]) -> int:
         for index, record in enumerate(records):
             if not isinstance(record, dict) or {"candidate", "references"} - record.keys():
                 raise InputError(f"record {index} of {arguments[0]}", '{"candidate": text, "references": [text, ...]}')
-        scores = captions([record["candidate"] for record in records], [record["references"] for record in records])
+        scores = captions(
+            [record["candidate"] for record in records],
+            [record["references"] for record in records],
+            with_meteor=with_meteor,
+        )
     except (WhenwhereError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
