@@ -66,7 +66,8 @@ def measure(side: str, path: Path, images: int) -> dict[str, float]:
 def main() -> None:
     """Measure a first run with an empty cache, later runs, and Java, and write the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--captions", type=Path, required=True)
+    shared = Path(os.environ.get("WHENWHERE_SHARED", "../shared"))
+    parser.add_argument("--captions", type=Path, default=shared / "data" / "text" / "coco_captions.jsonl.gz")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "meteor.json")
     parser.add_argument("--one", choices=("java", "python"), help="measure one side and print it")

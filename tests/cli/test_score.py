@@ -68,9 +68,28 @@ def files(tmp_path) -> dict[str, Path]:
             "generated_entities": [{"text": "Rome", "label": "GPE"}, {"text": "Ann", "label": "PERSON"}],
         },
     }
+    contents |= {
+        "truth.json": {
+            "images": [{"id": 1, "video_id": 1}],
+            "annotations": [{"id": 1, "image_id": 1, "track_id": 1, "bbox": [10, 10, 20, 30], "caption": "a dog runs"}],
+        },
+        "tracks.json": [{"image_id": 1, "track_id": 4, "bbox": [10, 10, 20, 30], "score": 0.9, "caption": "a dog"}],
+        "tubes.jsonl": {"id": "a", "span": [0, 2], "boxes": {"0": [0, 0, 9, 9], "1": [0, 0, 9, 9]}},
+        "found.jsonl": {"id": "a", "span": [0, 1], "boxes": {"0": [0, 0, 9, 9]}},
+        "instances.json": {
+            "images": [{"id": 1, "width": 99, "height": 99}],
+            "categories": [{"id": 1, "name": "dog"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [9, 9, 9, 9], "area": 81, "iscrowd": 0}],
+        },
+        "detections.json": [{"image_id": 1, "category_id": 1, "bbox": [9, 9, 9, 9], "score": 0.9}],
+    }
+    box = "1,1,10,10,20,30,1,-1,-1,-1\n2,1,12,10,20,30,1,-1,-1,-1\n"
+    for name in ("gt.txt", "tracks.txt", "mot17/train/one/gt/gt.txt", "results/mytracker/one.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(box, encoding="utf-8")
     for name, content in contents.items():
         (tmp_path / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
-    return {name: tmp_path / name for name in contents}
+    return {name: tmp_path / name for name in (*contents, "gt.txt", "tracks.txt")}
 
 
 @pytest.mark.parametrize("name", ["human_vs_human", "degenerate_150"])

@@ -24,7 +24,7 @@ def captioner(kind: str = "kmeans") -> StreamingDVC:
 
 
 def stream(model: StreamingDVC, horizon: int | None) -> StreamSession:
-    options = replace(model.config.stream, interval=64, horizon=horizon, beam=1)
+    options = replace(model.config.stream, interval=32 if horizon else 64, horizon=horizon, beam=1)
     return model.session(1.0, options)
 
 
