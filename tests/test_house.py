@@ -291,9 +291,14 @@ def test_the_licence_is_apache_everywhere():
     assert importlib.metadata.metadata("whenwhere")["License-Expression"] == "Apache-2.0"
 
 
+# What METEOR gives are the stems of Snowball 2; those of 3 are others. An optional extra, so nothing else is held back.
+BOUNDED_ABOVE = ("snowballstemmer",)
+
+
 def test_dependencies_have_lower_bounds_only():
     lines = [line for line in importlib.metadata.requires("whenwhere") or [] if not line.startswith("whenwhere")]
     assert len(lines) > 10
+    lines = [line for line in lines if not line.startswith(BOUNDED_ABOVE)]
     assert not [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_-]+>=[0-9.]+(; extra == ['\"]\w+['\"])?", line)]
 
 
