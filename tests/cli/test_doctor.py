@@ -99,3 +99,9 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
 )
 def test_versions_compare_by_their_release_numbers(version, numbers):
     assert checks._numbers(version) == numbers
+
+
+def test_every_installed_package_is_imported_by_its_own_name():
+    """A wrong guess of the name to import would send people to reinstall what works."""
+    found = {check.name: check.found for check in (*checks.required_packages(), *checks.optional_packages())}
+    assert found["scikit-learn"] and [text for text in found.values() if "cannot be imported" in text] == []

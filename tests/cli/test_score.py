@@ -15,7 +15,7 @@ from whenwhere.metrics.tasks import TASKS
 
 PAIRS = {
     "captions": ("captions.json", "guesses.json"),
-    "dense-captions": ("events.json", "timeline.json"),
+    "dense-captions": ("events.json", "submission.json"),
     "moments": ("moments.jsonl", "windows.jsonl"),
     "actions": ("activities.json", "actions.json"),
     "referring": ("expressions.jsonl", "boxes.jsonl"),
@@ -55,7 +55,7 @@ def files(tmp_path) -> dict[str, Path]:
         "captions.json": {"annotations": captions + more, "images": []},
         "guesses.json": captions,
         "events.json": events,
-        "timeline.json": {"version": "1", "results": {"v": said}},
+        "submission.json": {"version": "1", "results": {"v": said}},
         "moments.jsonl": moment,
         "windows.jsonl": {"qid": 3, "pred_relevant_windows": [[0, 8, 0.9], [5, 20, 0.1]]},
         "activities.json": {"database": {"v": {"annotations": [{"label": "jump", "segment": [0, 10]}]}}},
@@ -188,7 +188,7 @@ def test_a_table_of_what_was_asked_for(run, files):
 
 
 def test_several_annotators(run, files):
-    common = ("--pred", files["timeline.json"], "--json", "-")
+    common = ("--pred", files["submission.json"], "--json", "-")
     code, out, _ = run("dense-captions", "--gt", files["events.json"], files["events.json"], *common)
     assert code == 0 and json.loads(out)["counts"]["annotators"] == 2
     code, _, err = run(
@@ -236,10 +236,16 @@ def replaced(content: str, old: str, new: str) -> str:
         ("captions", "guesses.json", '"caption"', '"text"', "record 0: a record without 'caption'"),
         ("captions", "guesses.json", "[", "", "guesses.json, line 1: not JSON"),
         ("captions", "captions.json", '"annotations"', '"notes"', "captions.json, line 1: a record without 'image_id'"),
-        ("dense-captions", "timeline.json", "[0, 9]", "[9, 0]", "timeline.json: video 'v', prediction 0: time [9, 0]"),
-        ("dense-captions", "timeline.json", "[0, 9]", "[0, NaN]", "timeline.json, line 1: NaN"),
-        ("dense-captions", "timeline.json", '"v"', '"w"', "no prediction for 1 of 1 ids, such as video 'v'"),
-        ("dense-captions", "timeline.json", '"results"', '"result"', "timeline.json: no results"),
+        (
+            "dense-captions",
+            "submission.json",
+            "[0, 9]",
+            "[9, 0]",
+            "submission.json: video 'v', prediction 0: time [9, 0]",
+        ),
+        ("dense-captions", "submission.json", "[0, 9]", "[0, NaN]", "submission.json, line 1: NaN"),
+        ("dense-captions", "submission.json", '"v"', '"w"', "no prediction for 1 of 1 ids, such as video 'v'"),
+        ("dense-captions", "submission.json", '"results"', '"result"', "submission.json: no results"),
         (
             "dense-captions",
             "events.json",

@@ -27,10 +27,13 @@ _OPTIONAL_FOR = {
     "draw": "supervision.Detections",
     "plots": "figures of benchmarks",
     "demo": "the photos of the demo",
+    "detection": "AP of boxes",
+    "meteor": "METEOR",
 }
 _MODULES = {
     "pillow": "PIL",
     "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
 }  # where the name to import cannot be guessed from the distribution's
 
 
