@@ -30,7 +30,7 @@ SECONDS = 20.0
 @pytest.fixture(scope="module")
 def describer() -> Describer:
     torch.set_num_threads(1)
-    return random_describer(0, random_space())
+    return random_describer(3, random_space())
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ class OneWay(io.RawIOBase):
 
 def test_the_random_model_says_enough_to_test_with(whole):
     events, _ = whole
-    assert len(events) > 6 and len({event.text for event in events}) > 2 and len({e.emitted_at for e in events}) > 4
+    assert len(events) > 8 and len({event.text for event in events}) > 2 and len({e.emitted_at for e in events}) > 4
 
 
 def test_events_come_as_they_are_known_and_say_when(describer, video):
