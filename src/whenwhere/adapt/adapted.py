@@ -241,10 +241,11 @@ def frozen_states(backbone: Backbone, pixels: Tensor, taps: Sequence[int]) -> li
         taps: layers, as ``Backbone.states`` counts them.
 
     Returns:
-        One (B, N, D), or (B, T, N, D), per tap.
+        One (B, N, D), or (B, T, N, D), per tap, contiguous.
     """
     with torch.no_grad():  # not inference_mode, whose tensors may not be kept for a backward pass
         states = backbone.states(pixels.flatten(0, -4).to(dtype_of(backbone, pixels.dtype)), taps)
+    states = [state.contiguous() for state in states]  # as a cache gives them, so that both round alike
     return [state.unflatten(0, pixels.shape[:2]) for state in states] if pixels.ndim == 5 else states
 
 
