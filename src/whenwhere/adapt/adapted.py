@@ -199,6 +199,21 @@ class StatesAdapted(Adapted):
         """
         raise NotImplementedError
 
+    def finish(self, state: Tensor) -> Tensor:
+        """The backbone's last norm and pooling, in its own dtype; the mean over the frames of clips.
+
+        Args:
+            state: last state, as it is or adapted: (B, N, D) or (B, T, N, D), of any float dtype.
+
+        Returns:
+            (B, width) in the dtype of the head.
+        """
+        kept = state.to(dtype_of(self.backbone, state.dtype))
+        if state.ndim == 3:
+            return self.backbone.finish(kept).to(self.head.weight.dtype)
+        frames = self.backbone.finish(kept.flatten(0, 1)).to(self.head.weight.dtype)  # (B * T, width)
+        return frames.unflatten(0, state.shape[:2]).mean(1)
+
     def logits_of(self, states: Sequence[Tensor]) -> Tensor:
         """Logits (B, classes) from the states of ``taps``."""
         return self.head(self.vector_of(states))
@@ -226,11 +241,17 @@ def frozen_states(backbone: Backbone, pixels: Tensor, taps: Sequence[int]) -> li
         taps: layers, as ``Backbone.states`` counts them.
 
     Returns:
-        One (B, N, D), or (B, T, N, D), per tap.
+        One (B, N, D), or (B, T, N, D), per tap, contiguous.
     """
     with torch.no_grad():  # not inference_mode, whose tensors may not be kept for a backward pass
-        states = backbone.states(pixels.flatten(0, -4), taps)
+        states = backbone.states(pixels.flatten(0, -4).to(dtype_of(backbone, pixels.dtype)), taps)
+    states = [state.contiguous() for state in states]  # as a cache gives them, so that both round alike
     return [state.unflatten(0, pixels.shape[:2]) for state in states] if pixels.ndim == 5 else states
+
+
+def dtype_of(backbone: Backbone, default: torch.dtype = torch.float32) -> torch.dtype:
+    """Type of a backbone's weights; ``default`` if it has none."""
+    return next((parameter.dtype for parameter in backbone.parameters()), default)
 
 
 def answer_together(models: Sequence[StatesAdapted], pixels: Tensor) -> list[Tensor]:
