@@ -1,8 +1,8 @@
 """Where an adapter can sit: edges between the nodes of a transformer's residual stream, their kinds and their costs.
 
-A transformer of L blocks has n = 2 L + 1 nodes: node 0 is the embedding, node 2 l - 1 the stream after the attention of
-block l (from 1), node 2 l the stream after its MLP. An edge (i, j) is an adapter that reads node i and adds what it makes
-of it at node j.
+A transformer of L blocks has n = 2 L + 1 nodes: node 0 is the embedding, node 2 l - 1 the stream after the attention
+of block l (from 1), node 2 l the stream after its MLP. An edge (i, j) is an adapter that reads node i and adds what it
+makes of it at node j.
 
 Source: Nowak et al., "Towards Optimal Adapter Placement for Efficient Transfer Learning", arXiv 2410.15858 (2024).
 """

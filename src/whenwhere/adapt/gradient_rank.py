@@ -129,7 +129,8 @@ def edge_gradients(
     if target not in get_args(Target):
         raise InputError(f"target {target!r}", f"one of {', '.join(get_args(Target))}")
     nodes, width = len(parts.sublayers) + 1, parts.width
-    device, kind = head.weight.device, head.weight.dtype
+    device = head.weight.device
+    kind = torch.promote_types(head.weight.dtype, torch.float32)
     down = None
     if target == "w_up":
         draw = torch.Generator().manual_seed(seed)
@@ -143,9 +144,9 @@ def edge_gradients(
         images = 0
         for pixels, labels in batches():
             states, deltas = _states_and_gradients(parts, head, pixels.to(device), labels.to(device))
-            beside = torch.cat([delta.flatten(0, 1) for delta in deltas], 1)  # (b * N, n * D)
+            beside = torch.cat([delta.flatten(0, 1) for delta in deltas], 1).to(kind)  # (b * N, n * D)
             for place, i in enumerate(sources):
-                read = states[i].flatten(0, 1)
+                read = states[i].flatten(0, 1).to(kind)
                 if down is not None:
                     read = F.gelu(read @ down[i])
                 sums[place].addmm_(read.T, beside)
@@ -182,7 +183,14 @@ def _singular_values(row: Tensor, nodes: int, width: int) -> np.ndarray:
 
 
 def linear_probe(
-    features: Tensor, labels: Tensor, classes: int, *, epochs: int = 10, batch: int = 64, lr: float = 1e-2, seed: int = 0
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    *,
+    epochs: int = 10,
+    batch: int = 64,
+    lr: float = 1e-2,
+    seed: int = 0,
 ) -> nn.Linear:
     """Fit a linear head on frozen features with AdamW and a cosine schedule: the same head from the same seed.
 

@@ -81,7 +81,7 @@ class Placement:
             [
                 *lines,
                 f"{cost.adapters} adapters of rank {rank}: {cost.parameters:,} trained numbers, head not counted",
-                f"forward cost {cost.relative_flops:.2f} x the backbone, adapters {100 * cost.adapter_flops:.2f} % more",
+                f"forward cost {cost.relative_flops:.2f} x the backbone, adapters {cost.adapter_flops:.2%} more",
             ]
         )
 

@@ -10,8 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from whenwhere.errors import InputError
 
-# From low to high: dark blue, violet, red, orange, pale yellow; lighter means more, on a grey screen and for colour-blind
-# eyes too.
+# From low to high: dark blue, violet, red, orange, pale yellow. Lighter means more, for colour-blind eyes too.
 _STOPS = np.array([(13, 8, 60), (84, 25, 117), (187, 55, 84), (243, 130, 40), (252, 245, 170)], float)
 _GREY = (214, 214, 214)  # a cell without a value
 _INK, _PAPER, _MARK = (30, 30, 30), (255, 255, 255), (0, 210, 235)
