@@ -85,8 +85,8 @@ class PlacedAdapters(Adapted):
         settings: PlacementConfig = self.config
         self._last = len(self.parts.sublayers)
         nodes = self._last + 1
-        named = isinstance(settings.edges, str)
-        self.edges = named_edges(settings.edges, nodes) if named else check_edges(settings.edges, nodes)
+        given = settings.edges
+        self.edges = named_edges(given, nodes) if isinstance(given, str) else check_edges(given, nodes)
         self.adapters = nn.ModuleDict(
             {
                 _key(edge): Bottleneck(self.parts.width, settings.rank, settings.scale, settings.pre_norm)
