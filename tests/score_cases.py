@@ -277,33 +277,29 @@ def blocks(draw: random.Random, most: int) -> np.ndarray:
     return labels
 
 
-def vos(draw: random.Random) -> Case:
-    masks = {f"{video}/{frame:05d}.png": blocks(draw, 2) for video in ("cat", "dog") for frame in range(4)}
-    best = ones("J&F", "J-Mean", "F-Mean", "J-Recall", "F-Recall")
+def pictures(truth: Files, best: dict[str, float], *options: str) -> Case:
+    """Pictures of labels; the empty prediction is 0 everywhere."""
     return Case(
         "gt",
         "pred",
-        {f"gt/{name}": mask for name, mask in masks.items()},
-        {f"pred/{name}": mask for name, mask in masks.items()},
-        {f"pred/{name}": np.zeros_like(mask) for name, mask in masks.items()},
+        {f"gt/{name}": labels for name, labels in truth.items()},
+        {f"pred/{name}": labels for name, labels in truth.items()},
+        {f"pred/{name}": np.zeros_like(labels) for name, labels in truth.items()},
         best,
         zeros(*best),
+        options,
     )
+
+
+def vos(draw: random.Random) -> Case:
+    masks = {f"{video}/{frame:05d}.png": blocks(draw, 2) for video in ("cat", "dog") for frame in range(4)}
+    return pictures(masks, ones("J&F", "J-Mean", "F-Mean", "J-Recall", "F-Recall"))
 
 
 def segmentation(draw: random.Random) -> Case:
     maps = {f"{image}.png": blocks(draw, 3) for image in "abc"}
     best = ones("mIoU", "mean_accuracy", "fwIoU", "pixel_accuracy")
-    return Case(
-        "gt",
-        "pred",
-        {f"gt/{name}": labels for name, labels in maps.items()},
-        {f"pred/{name}": labels for name, labels in maps.items()},
-        {f"pred/{name}": np.zeros_like(labels) for name, labels in maps.items()},
-        best,
-        zeros(*best),
-        ("--background", "ignored"),
-    )
+    return pictures(maps, best, "--background", "ignored")
 
 
 def words(draw: random.Random) -> Case:
