@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from score_cases import CASES, write
 from whenwhere.cli import main
 from whenwhere.metrics.tasks import TASKS
 
@@ -20,10 +22,17 @@ PAIRS = {
     "actions": ("activities.json", "actions.json"),
     "referring": ("expressions.jsonl", "boxes.jsonl"),
     "names": ("names.jsonl", "names.jsonl"),
-    "tracking": ("gt.txt", "tracks.txt"),
+    "mot": ("gt.txt", "tracks.txt"),
     "dense-voc": ("truth.json", "tracks.json"),
     "tubes": ("tubes.jsonl", "found.jsonl"),
     "boxes": ("instances.json", "detections.json"),
+    "vos": ("DAVIS/Annotations/480p", "masks"),
+    "segmentation": ("VOC/SegmentationClass", "labels"),
+    "words": ("narratives.jsonl", "points.jsonl"),
+    "region-captions": ("visual_genome", "regions.json"),
+    "segments": ("frames.json", "steps.json"),
+    "acre": ("iid/config/test.json", "answers.jsonl"),
+    "cater": ("lists/localize/val.txt", "cells.jsonl"),
 }
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = ("score.md", "metrics_tracking.md")
@@ -89,6 +98,12 @@ def files(tmp_path) -> dict[str, Path]:
         (tmp_path / name).write_text(box, encoding="utf-8")
     for name, content in contents.items():
         (tmp_path / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
+    for task in list(PAIRS)[-7:]:
+        case = CASES[task](random.Random(0))
+        for (where, place), part in zip(
+            ((case.gt, PAIRS[task][0]), (case.pred, PAIRS[task][1])), (case.truth, case.perfect)
+        ):
+            write(tmp_path, {place + path.removeprefix(where): content for path, content in part.items()})
     return {name: tmp_path / name for name in (*contents, "gt.txt", "tracks.txt")}
 
 
@@ -131,23 +146,46 @@ def test_recorded_moments(run, shared_data, tmp_path):
     assert report["counts"]["queries"] == len(gzip.decompress(guess.read_bytes()).splitlines())
 
 
+@pytest.mark.parametrize(
+    ("task", "gt", "pred", "expected"),
+    [
+        ("mot", "mot/TUD-Campus/gt.txt", "mot/TUD-Campus/test.txt", "mot/TUD-Campus/expected.json"),
+        ("vos", "../davis_mini/Annotations/480p/car-shadow", "vos/car-shadow", "vos/car-shadow_expected.json"),
+        ("boxes", "../coco_mini/val/instances.json", "detection/yolox_nano_preds.json", "detection/expected.json"),
+    ],
+)
+def test_recorded_places(run, shared_data, task, gt, pred, expected):
+    if task == "boxes":
+        pytest.importorskip("faster_coco_eval", reason="scores boxes")
+    folder = shared_data / "scorers"
+    code, out, err = run(task, "--gt", folder / gt, "--pred", folder / pred, "--json", "-")
+    assert code == 0, err
+    figures, recorded = json.loads(out)["figures"], json.loads((folder / expected).read_text(encoding="utf-8"))
+    wanted = recorded["summary" if task == "boxes" else "trackeval"]
+    shared = figures.keys() & wanted.keys()
+    assert len(shared) >= 7
+    assert [figures[name] for name in shared] == pytest.approx([wanted[name] for name in shared], abs=1e-6)
+
+
 def test_intervals_hold_the_figures(run, files):
-    code, out, _ = run(
-        "moments", "--gt", files["moments.jsonl"], "--pred", files["windows.jsonl"], "--ci", "--json", "-"
-    )
+    common = ("captions", "--gt", files["captions.json"], "--pred", files["guesses.json"], "--ci", "--json", "-")
+    code, out, _ = run(*common)
     report = json.loads(out)
-    assert code == 0 and report["intervals"]["MR-full-R1@0.7"] == [1.0, 1.0]
-    assert report["figures"]["MR-long-mAP"] is None and "no record has saliency_scores" in report["left_out"]["HL"]
-    code, out, _ = run(
-        "captions", "--gt", files["captions.json"], "--pred", files["guesses.json"], "--ci", "--json", "-"
-    )
-    report = json.loads(out)
+    assert code == 0 and report["intervals"].keys() == report["figures"].keys() - {"METEOR"}
     for name, (low, high) in report["intervals"].items():
         assert low <= report["figures"][name] + 1e-9 and report["figures"][name] <= high + 1e-9, name
-    again = json.loads(
-        run("captions", "--gt", files["captions.json"], "--pred", files["guesses.json"], "--ci", "--json", "-")[1]
-    )
-    assert again == report
+    assert json.loads(run(*common)[1]) == report
+
+
+def test_one_item_has_no_interval(run, files):
+    common = ("moments", "--gt", files["moments.jsonl"], "--pred", files["windows.jsonl"], "--ci")
+    code, out, _ = run(*common, "--json", "-")
+    report = json.loads(out)
+    assert code == 0 and report["intervals"] == {} and report["figures"]["MR-full-R1@0.7"] == 1.0
+    assert report["left_out"]["intervals"] == "an interval of one item is not defined; it takes two or more"
+    assert report["figures"]["MR-long-mAP"] is None and "no record has saliency_scores" in report["left_out"]["HL"]
+    code, out, _ = run(*common)
+    assert code == 0 and "left out: intervals: an interval of one item is not defined" in out
 
 
 def test_every_command_on_the_page_runs(run, files):
@@ -221,71 +259,43 @@ def replaced(content: str, old: str, new: str) -> str:
     return content.replace(old, new)
 
 
-@pytest.mark.parametrize(
-    ("task", "name", "old", "new", "told"),
-    [
-        ("captions", "guesses.json", '"a dog runs"', "7", "guesses.json, record 0: caption '7' of type int"),
-        ("captions", "guesses.json", '"image_id": 1', '"image_id": 2', "image_id 2 for the second time"),
-        (
-            "captions",
-            "guesses.json",
-            '"image_id": 1',
-            '"image_id": 5',
-            "no prediction for 1 of 2 ids, such as image '1'",
-        ),
-        ("captions", "guesses.json", '"caption"', '"text"', "record 0: a record without 'caption'"),
-        ("captions", "guesses.json", "[", "", "guesses.json, line 1: not JSON"),
-        ("captions", "captions.json", '"annotations"', '"notes"', "captions.json, line 1: a record without 'image_id'"),
-        (
-            "dense-captions",
-            "submission.json",
-            "[0, 9]",
-            "[9, 0]",
-            "submission.json: video 'v', prediction 0: time [9, 0]",
-        ),
-        ("dense-captions", "submission.json", "[0, 9]", "[0, NaN]", "submission.json, line 1: NaN"),
-        ("dense-captions", "submission.json", '"v"', '"w"', "no prediction for 1 of 1 ids, such as video 'v'"),
-        ("dense-captions", "submission.json", '"results"', '"result"', "submission.json: no results"),
-        (
-            "dense-captions",
-            "events.json",
-            "[10, 30]",
-            "[10]",
-            "events.json: video 'v', annotator 0, event 1: time [10]",
-        ),
-        ("moments", "windows.jsonl", "0.9", "NaN", "windows.jsonl, line 1: NaN"),
-        ("moments", "windows.jsonl", "0.9", "1e999", "windows.jsonl, line 1: pred_relevant_windows"),
-        ("moments", "windows.jsonl", "[0, 8, 0.9]", "[0, 8]", "windows.jsonl, line 1: pred_relevant_windows"),
-        ("moments", "windows.jsonl", "3", "4", "no prediction for 1 of 1 ids, such as query '3'"),
-        ("moments", "windows.jsonl", "}", '}\n\n{"qid": 4', "windows.jsonl, line 3: not JSON"),
-        ("moments", "windows.jsonl", '"qid": 3', '"qid": 3, "qid": 3', "windows.jsonl, line 1: 'qid' twice"),
-        ("actions", "actions.json", "[0, 9]", "[9, 0]", "video 'v', prediction 0: segment: from 9 to 0"),
-        ("actions", "actions.json", '"v"', '"w"', "no prediction for 1 of 1 ids, such as video 'v'"),
-        (
-            "actions",
-            "activities.json",
-            '"annotations"',
-            '"notes"',
-            "activities.json: video 'v': a record without 'annotations'",
-        ),
-        ("actions", "activities.json", '"database"', '"videos"', "activities.json: no database"),
-        ("referring", "boxes.jsonl", "20, 20", "20, -20", "boxes.jsonl, line 1: a box of 20 x -20"),
-        ("referring", "boxes.jsonl", "20, 20", "20", "boxes.jsonl, line 1: bbox: [10, 10, 20]"),
-        ("referring", "boxes.jsonl", '"bbox"', '"box"', "boxes.jsonl, line 1: a record without 'bbox'"),
-        ("referring", "expressions.jsonl", "[10, 10, 20, 30]", "null", "expressions.jsonl, line 1: bbox: None"),
-        ("names", "names.jsonl", '"Ann"', "5", "names.jsonl, line 1: generated_entities 1: 5, 'PERSON'"),
-        (
-            "names",
-            "names.jsonl",
-            '"caption_entities"',
-            '"entities"',
-            "names.jsonl, line 1: a record without 'caption_entities'",
-        ),
-        ("moments", "moments.jsonl", "[[0, 10]]", "[]", "moments.jsonl, line 1: no relevant window"),
-        ("moments", "moments.jsonl", '{"qid": 3', "[3]\n{", "moments.jsonl, line 1: '[3]'; expected an object"),
-    ],
-)
-def test_one_sentence_for_what_is_wrong(run, files, task, name, old, new, told):
+WRONG = """
+captions | guesses.json | "a dog runs" | 7 | guesses.json, record 0: caption '7' of type int
+captions | guesses.json | "image_id": 1 | "image_id": 2 | image_id 2 for the second time
+captions | guesses.json | "image_id": 1 | "image_id": 5 | no prediction for 1 of 2 ids, such as image '1'
+captions | guesses.json | "caption" | "text" | record 0: a record without 'caption'
+captions | guesses.json | [ |  | guesses.json, line 1: not JSON
+captions | captions.json | "annotations" | "notes" | captions.json, line 1: a record without 'image_id'
+dense-captions | submission.json | [0, 9] | [9, 0] | submission.json: video 'v', prediction 0: time [9, 0]
+dense-captions | submission.json | [0, 9] | [0, NaN] | submission.json, line 1: NaN
+dense-captions | submission.json | "v" | "w" | no prediction for 1 of 1 ids, such as video 'v'
+dense-captions | submission.json | "results" | "result" | submission.json: no results
+dense-captions | events.json | [10, 30] | [10] | events.json: video 'v', annotator 0, event 1: time [10]
+moments | windows.jsonl | 0.9 | NaN | windows.jsonl, line 1: NaN
+moments | windows.jsonl | 0.9 | 1e999 | windows.jsonl, line 1: pred_relevant_windows
+moments | windows.jsonl | [0, 8, 0.9] | [0, 8] | windows.jsonl, line 1: pred_relevant_windows
+moments | windows.jsonl | 3 | 4 | no prediction for 1 of 1 ids, such as query '3'
+moments | windows.jsonl | } | }¶¶{"qid": 4 | windows.jsonl, line 3: not JSON
+moments | windows.jsonl | "qid": 3 | "qid": 3, "qid": 3 | windows.jsonl, line 1: 'qid' twice
+actions | actions.json | [0, 9] | [9, 0] | video 'v', prediction 0: segment: from 9 to 0
+actions | actions.json | "v" | "w" | no prediction for 1 of 1 ids, such as video 'v'
+actions | activities.json | "annotations" | "notes" | activities.json: video 'v': a record without 'annotations'
+actions | activities.json | "database" | "videos" | activities.json: no database
+referring | boxes.jsonl | 20, 20 | 20, -20 | boxes.jsonl, line 1: a box of 20 x -20
+referring | boxes.jsonl | 20, 20 | 20 | boxes.jsonl, line 1: bbox: [10, 10, 20]
+referring | boxes.jsonl | "bbox" | "box" | boxes.jsonl, line 1: a record without 'bbox'
+referring | expressions.jsonl | [10, 10, 20, 30] | null | expressions.jsonl, line 1: bbox: None
+names | names.jsonl | "Ann" | 5 | names.jsonl, line 1: generated_entities 1: 5, 'PERSON'
+names | names.jsonl | "caption_entities" | "entities" | names.jsonl, line 1: a record without 'caption_entities'
+moments | moments.jsonl | [[0, 10]] | [] | moments.jsonl, line 1: no relevant window
+moments | moments.jsonl | {"qid": 3 | [3]¶{ | moments.jsonl, line 1: '[3]'; expected an object
+"""
+"""Task, file, what is replaced in it, by what, and what is told; ¶ is the end of a line."""
+
+
+@pytest.mark.parametrize("row", WRONG.strip().split("\n"))
+def test_one_sentence_for_what_is_wrong(run, files, row):
+    task, name, old, new, told = row.replace("¶", "\n").split(" | ")
     files[name].write_text(replaced(files[name].read_text(encoding="utf-8"), old, new), encoding="utf-8")
     truth, guess = (files[part] for part in PAIRS[task])
     code, out, err = run(task, "--gt", truth, "--pred", guess)

@@ -43,6 +43,8 @@ def test_the_published_statistics(clips):
     share([k.depths.any() for k in known], 0.77, 0.79)
     share([k.cell() == k.cell(0) for k in known], 0.06, 0.09)
     share([k.cell() == k.last_uncovered_cell for k in known], 0.80, 0.82)
+    moved = [abs(k.cell() // 6 - k.cell(0) // 6) + abs(k.cell() % 6 - k.cell(0) % 6) for k in known]
+    assert np.mean(moved) == pytest.approx(3.5, abs=0.3)
     share([1 <= k.cell() // 6 <= 4 and 1 <= k.cell() % 6 <= 4 for k in known], 0.37, 0.41)
     assert count(clips, "_pick_place") == pytest.approx(17.2, abs=1.2)
     assert count(clips, "_rotate") == pytest.approx(14.8, abs=1.8)

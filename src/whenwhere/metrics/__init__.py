@@ -25,6 +25,7 @@ module              what it has
 ``tracks``          ``Detections``: the records of tracking; ``track_files`` reads them
 ``entities``        ``entities``: precision, recall and F1 of names
 ``cater``, ``acre`` ``snitch_localisation``, ``acre``: benchmarks of reasoning
+``vtab``            ``vtab_means``: group mean and task mean of VTAB-1k
 ``result``          ``Result``: what the newer scorers return: figures, intervals, convention, counts
 ``tasks``           ``TASKS``, ``score_files``: what ``whenwhere score`` knows
 ``files``           JSON and JSON lines whose records know their place

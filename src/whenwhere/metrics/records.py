@@ -130,10 +130,15 @@ def numbers(value: Any, what: str, shape: tuple[int | None, ...] = ()) -> np.nda
     if found.size == 0 and found.dtype != object and shape[:1] == (None,) and len(found.shape) >= 1:
         return np.zeros([size or 0 for size in shape])
     fits = found.ndim == len(shape) and all(want in (None, size) for want, size in zip(shape, found.shape))
-    if found.dtype.kind not in "iuf" or not fits or not np.isfinite(found).all():
+    if found.dtype.kind not in "iuf" or not fits or not np.isfinite(found).all() or _has_bool(value):
         sizes = " x ".join("n" if size is None else str(size) for size in shape)
         raise InputError(f"{what}: {str(value)[:60]}", f"{sizes} finite numbers" if shape else "a finite number")
     return found.astype(np.float64)
+
+
+def _has_bool(value: Any) -> bool:
+    """Whether true or false stands among nested numbers, where an array would make it 1 or 0."""
+    return any(map(_has_bool, value)) if isinstance(value, (list, tuple)) else isinstance(value, bool)
 
 
 def windows_of(value: Any, what: str, columns: int = 2) -> np.ndarray:
