@@ -21,12 +21,13 @@ from functools import cache
 import numpy as np
 
 from whenwhere.errors import MissingDependency
-from whenwhere.metrics.meteor_alignment import EXACT, PARAPHRASE, STEM, SYNONYM, WEIGHTS, Match, align
+from whenwhere.metrics.meteor_alignment import EXACT, PARAPHRASE, STEM, SYNONYM, Match, align
 from whenwhere.metrics.meteor_tables import LanguageTables, language_tables
 from whenwhere.metrics.meteor_text import normalise
 from whenwhere.metrics.records import Scores, check_captions
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
+_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
 
 # WordNet's endings and what takes their place, in the order in which they are tried.
 _ENDINGS = (
@@ -90,18 +91,17 @@ def _score(counts: np.ndarray) -> float:
 
     Args:
         counts: float64 ``(21,)``: content and function words of candidate and reference (2 x 2), matched words by side,
-            kind and class (2 x 4 x 2), chunks.
+            kind and class (2 x 4 x 2), chunks (see :meth:`MeteorScorer.counts`).
     """
     words, matched = counts[:4].reshape(2, 2), counts[4:20].reshape(2, 4, 2)  # (side, class), (side, kind, class)
     classes = np.array([_DELTA, 1 - _DELTA])
     totals = words @ classes  # (side,)
-    weighted = np.array(WEIGHTS) @ matched @ classes  # (side,)
+    weighted = _WEIGHTS @ matched @ classes  # (side,)
     if not (totals > 0).all() or not (weighted > 0).all():
         return 0.0
     precision, recall = weighted / totals
     chunks, sides = counts[20], matched.sum(axis=(1, 2))
-    whole = chunks == 1 and (sides == words.sum(axis=1)).all()  # one run of words that covers both: no penalty
-    penalty = 0.0 if whole else _GAMMA * (chunks / sides.mean()) ** _BETA
+    penalty = _GAMMA * (chunks / sides.mean()) ** _BETA
     return float((1 - penalty) * precision * recall / (_ALPHA * precision + (1 - _ALPHA) * recall))
 
 
@@ -162,10 +162,16 @@ class MeteorScorer:
         return Scores(_score(np.sum(counts, axis=0)), np.array(items))
 
     def counts(self, candidate: str, reference: str) -> np.ndarray:
-        """Words, matched words and chunks of one pair, float64 ``(21,)``, in the order that ``_score`` reads."""
+        """Words, matched words and chunks of one pair, float64 ``(21,)``, in the order that ``_score`` reads.
+
+        One chunk that covers both captions is not counted: such a pair has no penalty, and adds none to the corpus.
+        """
         ours, theirs = self._caption(candidate), self._caption(reference)
         matches = list(self._matches(ours, theirs))
         chosen, chunks = align(matches, len(ours.words), len(theirs.words))
+        covered = [sum(match.length for match in chosen), sum(match.other_length for match in chosen)]
+        if covered == [len(ours.words), len(theirs.words)] and chunks == 1:
+            chunks = 0
         counts = [*ours.sizes, *theirs.sizes, *[0] * 16, chunks]
         for match in chosen:
             for place in range(match.start, match.start + match.length):

@@ -6,8 +6,9 @@ sides), (iii) the less the starts of its matches differ.
 
 The papers say so too; the program's scores hang on what they do not say, and this module follows the program:
 
-- What a match counts for is its words times its weight, on each side, and the sum so far is rounded down each time. So
-  a single stem, synonym or paraphrase counts nothing, and two words of a paraphrase count for one.
+- An exact match counts for its words on both sides, any other for half of them, rounded down on each side; the weights
+  of the score play no part. So a single stem, synonym or paraphrase counts nothing, and two words of a paraphrase count
+  for one.
 - Of (iii) only certain matches add to their own path. What one of the others differs by is added to the paths that go
   on without it, those found after it from the same path.
 - Of equal paths the one found first is better; the order of matches is part of the result.
@@ -20,7 +21,6 @@ from typing import NamedTuple
 
 BEAM = 40
 EXACT, STEM, SYNONYM, PARAPHRASE = range(4)
-WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # of the kinds
 
 
 class Match(NamedTuple):
@@ -47,7 +47,6 @@ class _Path(NamedTuple):
     missing: int  # what its matches count for, negative
     chunks: int  # chunks that have ended
     distance: int
-    counted: int  # what the matches count for in the candidate; the rest of ``missing`` is of the reference
     end: int  # where the open chunk would go on in the candidate, -1 if none is open
     reached: int  # reference words before this are decided
     taken: int  # bits of candidate words
@@ -85,7 +84,7 @@ def align(matches: Sequence[Match], length: int, other_length: int) -> tuple[tup
         if is_certain:
             taken |= _bits(options[0].start, options[0].length)
             other_taken |= _bits(options[0].other, options[0].other_length)
-    paths = [_Path(0, 0, 0, 0, -1, 0, taken, other_taken, ())]
+    paths = [_Path(0, 0, 0, -1, 0, taken, other_taken, ())]
     for place, options in enumerate(starting):
         found: list[_Path] = []
         for path in paths:
@@ -125,14 +124,11 @@ def _difference(match: Match) -> int:
 
 def _longer(path: _Path, match: Match, distance: int) -> _Path:
     """The path with one more match."""
-    weight = WEIGHTS[match.kind]
-    counted = int(path.counted + match.length * weight)
-    other_counted = int(-path.missing - path.counted + match.other_length * weight)
+    counted = 2 if match.kind == EXACT else match.length // 2 + match.other_length // 2
     return _Path(
-        -counted - other_counted,
+        path.missing - counted,
         path.chunks + (path.end >= 0 and path.end != match.start),
         distance,
-        counted,
         match.start + match.length,
         match.other + match.other_length,
         path.taken | _bits(match.start, match.length),
