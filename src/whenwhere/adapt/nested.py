@@ -144,13 +144,13 @@ class NestedViT(NestedBlocks):
 
     def pooled(self, pixels: Tensor, budget: Budget | None = None) -> Tensor:
         """Vectors (B, D) that the classifier reads."""
-        x = self.norm(self.encode(self._embed(pixels), budget, self.config.prefix).tokens)
+        x = self.norm(self.encode(self.embed(pixels), budget, self.config.prefix).tokens)
         x = x[0] if self.config.pool == "class" else x[self.config.prefix :].mean(0)
         return self.fc_norm(x)
 
     def tokens(self, pixels: Tensor, budget: Budget | None = None) -> Tensor:
         """Final tokens (B, prefix + N, D) after the last norm over tokens, in the order of the image."""
-        encoded = self.encode(self._embed(pixels), budget, self.config.prefix)
+        encoded = self.encode(self.embed(pixels), budget, self.config.prefix)
         x = self.norm(encoded.tokens).transpose(0, 1)
         before, after = x[:, : self.config.prefix], x[:, self.config.prefix :]
         order = encoded.order[..., None].expand_as(after)
@@ -163,12 +163,12 @@ class NestedViT(NestedBlocks):
             int64 (B, rows, columns), the expert of each patch, 0 the smallest; and float32 (B, rows, columns, E),
             the router's probabilities.
         """
-        encoded = self.encode(self._embed(pixels), budget, self.config.prefix)
+        encoded = self.encode(self.embed(pixels), budget, self.config.prefix)
         side = self.config.size // self.config.patch
         shape = (len(pixels), side, side)
         return encoded.experts.view(shape), encoded.probabilities.view(*shape, -1)
 
-    def _embed(self, pixels: Tensor) -> Tensor:
+    def embed(self, pixels: Tensor) -> Tensor:
         """Patches (B, prefix + N, D) with positions."""
         c = self.config
         wanted = (c.channels, c.size, c.size)
@@ -196,20 +196,21 @@ class NestedViT(NestedBlocks):
             experts = self.config.blocks.experts
             one_expert = [tuple(float(i == j) for i in range(experts)) for j in range(experts)]
             return {
-                "loss": torch.stack([self._cross_entropy(self(pixels, shares), labels) for shares in one_expert]).sum()
+                "loss": torch.stack([self.cross_entropy(self(pixels, shares), labels) for shares in one_expert]).sum()
             }
         budget = self.config.budgets[int(torch.randint(len(self.config.budgets), ()))]
-        return {"loss": self._cross_entropy(self(pixels, budget), labels), "budget": torch.tensor(budget)}
+        return {"loss": self.cross_entropy(self(pixels, budget), labels), "budget": torch.tensor(budget)}
 
     @staticmethod
-    def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean over images: softmax cross-entropy of int64 (B,), the sum of sigmoid ones of float (B, classes)."""
         if labels.is_floating_point():
             return F.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(1).mean()
         return F.cross_entropy(logits, labels)
 
     def flops(self, budget: Budget | None = None) -> int:
         """Multiply-adds for one image: patches, router, linear maps, attention, classifier."""
-        return self._fixed_flops() + self.stack_flops(budget, self.config.tokens, self.config.prefix)
+        return self.fixed_flops() + self.stack_flops(budget, self.config.tokens, self.config.prefix)
 
     def budget_for(self, flops: float) -> float:
         """Largest effective capacity whose :meth:`flops` are at most ``flops``.
@@ -217,9 +218,10 @@ class NestedViT(NestedBlocks):
         Raises:
             InputError: fewer than the smallest expert takes.
         """
-        return self.budget_for_stack(flops - self._fixed_flops(), self.config.tokens, self.config.prefix)
+        return self.budget_for_stack(flops - self.fixed_flops(), self.config.tokens, self.config.prefix)
 
-    def _fixed_flops(self) -> int:
+    def fixed_flops(self) -> int:
+        """Multiply-adds of patches and classifier, which no budget changes."""
         c = self.config
         return c.blocks.width * (c.tokens * c.channels * c.patch**2 + c.classes)
 

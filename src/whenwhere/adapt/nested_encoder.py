@@ -196,9 +196,8 @@ class NestedBlocks(nn.Module):
     def _alpha(self) -> Tensor | None:
         """The scale of the gate in [0, 1); gradients pass the border straight. None where it would change nothing."""
         if torch.is_grad_enabled():
-            if (
-                self.training and not 0 <= float(self.alpha) <= _ALPHA_MOST
-            ):  # an optimizer step has led out of the range
+            # an optimizer step may have led out of the range
+            if self.training and not 0 <= float(self.alpha.detach()) <= _ALPHA_MOST:
                 with torch.no_grad():
                     self.alpha.clamp_(0, _ALPHA_MOST)
             return self.alpha + (self.alpha.clamp(0, _ALPHA_MOST) - self.alpha).detach()
