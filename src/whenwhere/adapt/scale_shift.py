@@ -17,7 +17,7 @@ from whenwhere.backbones.vision import Backbone
 
 
 class ScaleShift(Adapted):
-    """``gamma * op(x) + beta`` by channel after every linear layer, layer norm and convolution; gamma 1, beta 0 at first.
+    """``gamma * op(x) + beta`` by channel after every linear layer, norm and convolution; gamma 1, beta 0 at first.
 
     Works on transformers and CNNs.
     """

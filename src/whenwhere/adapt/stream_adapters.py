@@ -41,7 +41,9 @@ class _OnTheStream(Adapted):
         super().__init__(backbone, labels, config)
         parts = anatomy(backbone)
         count = sum(part.kind in self.kinds for part in parts.sublayers)
-        self.adapters = nn.ModuleList(Bottleneck(parts.width, self.config.rank, self.scale, bend=self.bend) for _ in range(count))
+        self.adapters = nn.ModuleList(
+            Bottleneck(parts.width, self.config.rank, self.scale, bend=self.bend) for _ in range(count)
+        )
         self.__dict__["parts"] = parts  # not a submodule: the frozen backbone is not this module's
 
     parts: Anatomy

@@ -196,9 +196,10 @@ class TimmBackbone(Backbone):
         return out if out.ndim == 3 else out.flatten(2).transpose(1, 2)  # (B, C, h, w) -> (B, h*w, C)
 
     def pooled(self, pixels: Tensor) -> Tensor:
-        return self.model.forward_head(self.model.forward_features(pixels), pre_logits=True)
+        return self.finish(self.states(pixels, [-1])[0])
 
     def finish(self, state: Tensor) -> Tensor:
+        state = state.contiguous()  # sums are the same to the bit only for the same order in memory
         if self.is_vit:
             return self.model.forward_head(self.model.norm(state), pre_logits=True)
         side = math.isqrt(state.shape[1])  # the input is square, so is the map
