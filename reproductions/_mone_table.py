@@ -121,13 +121,13 @@ def section(record: dict[str, Any]) -> str:
         "## Mixture of Nested Experts (Jain et al., NeurIPS 2024)",
         "",
         fill(
-            f"`mone_claims.py`: {len(runs)} runs, seeds {', '.join(seeds)}, {cpu:.0f} minutes of one core. Transformers "
-            f"of {size['depth']} blocks and width {size['width']} name a digit on a cluttered canvas of 36 patches; "
+            f"`mone_claims.py`: {len(runs)} runs, seeds {', '.join(seeds)}, {cpu:.0f} minutes of one core. "
+            f"Transformers of {size['depth']} blocks and width {size['width']} name a digit on a cluttered canvas of 36 patches; "
             f"every arm is trained from random weights with the multiply-adds of {size['steps']} dense steps of "
             f"{size['batch']}, unless it says equal steps. Accuracy in percent on {size['tests']} canvases, mean ± "
-            "standard deviation over seeds. M is million multiply-adds an image; ms is the median of an image in "
-            "batches of 256, one thread, all models in one interleaved run. Models this narrow are bound by memory and "
-            "by calls, so milliseconds fall less than FLOPs; `benchmarks/mone.py` measures the shape of ViT-B.",
+            "standard deviation over seeds. M is million multiply-adds an image; ms is the median CPU time "
+            "of an image in batches of 256, one thread, all models in one interleaved run. Models this narrow are "
+            "bound by memory and by calls, so milliseconds fall less than FLOPs; `benchmarks/mone.py` measures the shape of ViT-B.",
             120,
         ),
         "",
