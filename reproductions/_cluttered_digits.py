@@ -1,8 +1,8 @@
 """A task for the claims about MoNE: which digit is somewhere on a cluttered canvas.
 
 Real handwritten digits (scikit-learn's, 8 x 8 pixels, enlarged to 16 x 16) are put at a random place of a grid of
-8 pixels, between fragments of other digits, a slope of light and noise. A digit covers a ninth of the canvas, so a model
-that knows where to look can save. Training and test canvases are made of different digits.
+8 pixels, between fragments of other digits, a slope of light and noise. A digit covers a ninth of the canvas, so a
+model that knows where to look can save. Training and test canvases are made of different digits.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ ROWS = (
     ("ToMe, trained so, as e_c = 0.4", "merging 0.4", "0.4", "merging 0.4"),
     ("token dropping, as e_c = 0.4", "dropping 0.4", "0.4", "dropping 0.4"),
 )
+CURVES = (("one model for all budgets", "adaptive"), *((f"trained at {b}", f"mone {b}") for b in (0.2, 0.4, 0.6, 0.8)))
 CURVE = (0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 1.0)
 
 
@@ -122,12 +123,13 @@ def section(record: dict[str, Any]) -> str:
         "",
         fill(
             f"`mone_claims.py`: {len(runs)} runs, seeds {', '.join(seeds)}, {cpu:.0f} minutes of one core. "
-            f"Transformers of {size['depth']} blocks and width {size['width']} name a digit on a cluttered canvas of 36 patches; "
-            f"every arm is trained from random weights with the multiply-adds of {size['steps']} dense steps of "
-            f"{size['batch']}, unless it says equal steps. Accuracy in percent on {size['tests']} canvases, mean ± "
-            "standard deviation over seeds. M is million multiply-adds an image; ms is the median CPU time "
-            "of an image in batches of 256, one thread, all models in one interleaved run. Models this narrow are "
-            "bound by memory and by calls, so milliseconds fall less than FLOPs; `benchmarks/mone.py` measures the shape of ViT-B.",
+            f"Transformers of {size['depth']} blocks and width {size['width']} name a digit on a cluttered canvas of "
+            "36 patches; every arm is trained from random weights with the multiply-adds of "
+            f"{size['steps']} dense steps of {size['batch']}, unless it says equal steps. Accuracy in percent on "
+            f"{size['tests']} canvases, mean ± standard deviation over seeds. M is million multiply-adds an image; ms "
+            "is the median CPU time of an image in batches of 256, one thread, all models in one interleaved run. "
+            "Models this narrow are bound by memory and by calls, so milliseconds fall less than FLOPs; "
+            "`benchmarks/mone.py` measures the shape of ViT-B.",
             120,
         ),
         "",
@@ -143,10 +145,7 @@ def section(record: dict[str, Any]) -> str:
         steps = next(run["steps"] for name, run in runs.items() if name.rpartition("/")[0] == arm)
         lines.append(f"| {title} | {flops:.1f} | {times[timed]:.2f} | {steps} | {spread(found)} |")
     lines += ["", f"| run at e_c | {' | '.join(map(str, CURVE))} |", f"|---|{'---|' * len(CURVE)}"]
-    for title, arm in (
-        ("one model for all budgets", "adaptive"),
-        *((f"trained at {b}", f"mone {b}") for b in (0.2, 0.4, 0.6, 0.8)),
-    ):
+    for title, arm in CURVES:
         cells = [spread(values(record, arm, f"{budget}")) for budget in CURVE]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     looks = [run["on_digit"] for name, run in runs.items() if name.startswith(("mone", "adaptive"))]
