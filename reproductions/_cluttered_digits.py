@@ -1,8 +1,8 @@
 """A task for the claims about MoNE: which digit is somewhere on a cluttered canvas.
 
-Real handwritten digits (scikit-learn's, 8 x 8) are put at a random place of a larger canvas, between fragments of
-other digits, a slope of light and noise. A digit covers about a seventh of the canvas, so a model that knows where to
-look can save. Training and test canvases are made of different digits.
+Real handwritten digits (scikit-learn's, 8 x 8 pixels, enlarged to 16 x 16) are put at a random place of a grid of
+8 pixels, between fragments of other digits, a slope of light and noise. A digit covers a ninth of the canvas, so a
+model that knows where to look can save. Training and test canvases are made of different digits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Canvases:
         self.images, self.labels = digits(test)
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, Tensor]:
-        """``pixels`` (count, 1, SIDE, SIDE), ``labels`` (count,) and ``corner`` (count, 2), row and column."""
+        """``pixels`` (count, 1, SIDE, SIDE), ``labels`` (count,), ``corner`` (count, 2): row and column in pixels."""
         slope = rng.uniform(-0.4, 0.4, (2, count, 1, 1)).astype(np.float32)
         place = np.linspace(-0.5, 0.5, SIDE, dtype=np.float32)
         canvas = slope[0] * place[None, :, None] + slope[1] * place[None, None, :]

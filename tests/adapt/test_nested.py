@@ -243,25 +243,27 @@ def test_alpha_stays_in_its_range_and_can_leave_the_border():
             assert torch.equal(nested(images(), 0.4), inside)
             nested.alpha.fill_(start)
         nested.train()(images(), 0.4).square().sum().backward()
-        assert float(nested.alpha) == pytest.approx(kept, abs=1e-9)
+        assert nested.alpha.item() == pytest.approx(kept, abs=1e-7)
         assert nested.alpha.grad.abs() > 0
 
 
 def test_a_token_of_the_smallest_expert_is_heard_by_one_of_the_largest():
     nested = model(depth=1)
-    tokens = nested.embed(images(1))
-    first = nested.encode(tokens.clone(), 0.4)
-    small = int(first.experts[0].eq(0).nonzero()[0])
-    heard = []
-    for features in (slice(0, 4), slice(4, 32)):  # what the smallest expert reads, and what it does not
+    with torch.no_grad():
+        tokens = nested.embed(images(1))
         changed = tokens.clone()
-        changed[0, small, features] += torch.linspace(-0.01, 0.01, changed[0, small, features].numel())
-        second = nested.encode(changed, 0.4)
-        assert torch.equal(second.experts, first.experts)
+        first = nested.encode(tokens, 0.4)
+        small = int(first.experts[0].eq(0).nonzero()[0])
+        changed[0, small, : BLOCKS.widths[0]] += torch.tensor([0.02, -0.02, 0.02, -0.02])
         large = first.experts.gather(1, first.order)[0].eq(3)
-        heard.append((second.tokens - first.tokens)[large, 0].abs().max().item())
-    assert heard[0] > 1e-4  # through keys and values; the rest is heard through the LayerNorm's statistics only
-    assert heard[0] > heard[1]
+        heard = []
+        for _ in range(2):
+            found = [nested.encode(given.clone(), 0.4) for given in (tokens, changed)]
+            assert torch.equal(found[0].experts, found[1].experts)
+            heard.append((found[0].tokens - found[1].tokens)[large, 0].abs().max().item())
+            nested.blocks[0].attn.qkv.weight[:, : BLOCKS.widths[0]] = 0  # now its keys and values say nothing
+    assert heard[0] > 1e-5
+    assert heard[1] == 0
 
 
 @pytest.mark.parametrize("form", ["mask", "grouped"])
@@ -394,8 +396,10 @@ def test_several_labels_an_image_take_sigmoids():
     assert nested.loss({"pixels": images(), "labels": labels})["loss"].item() == pytest.approx(wanted.item(), rel=1e-3)
 
 
-class Stripes:
-    """Images that are bright in one fifth: which one is the label."""
+class Spots:
+    """A square of one of five colours somewhere on noise: the colour is the label."""
+
+    colours = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1]])
 
     def __len__(self) -> int:
         return 1000
@@ -403,7 +407,8 @@ class Stripes:
     def sample(self, rng, index):
         label = index % 5
         pixels = torch.from_numpy(rng.normal(0, 0.3, (3, 24, 24)).astype("float32"))
-        pixels[:, :, label * 4 : label * 4 + 4] += 1
+        y, x = rng.integers(12, size=2)
+        pixels[:, y : y + 12, x : x + 12] += 2 * self.colours[label][:, None, None]
         return {"pixels": pixels, "labels": torch.tensor(label)}
 
 
@@ -411,14 +416,14 @@ def test_it_learns_at_all_budgets_with_the_training_loop(tmp_path):
     torch.manual_seed(0)
     nested = NestedViT(CONFIG)
     with torch.no_grad():
-        start = nested.loss(torch.utils.data.default_collate([Stripes().sample(_rng(0), i) for i in range(20)]))
+        start = nested.loss(torch.utils.data.default_collate([Spots().sample(_rng(0), i) for i in range(20)]))
     fit(
         nested,
-        Batches(Stripes(), torch.utils.data.default_collate),
-        FitConfig(steps=60, batch=16, lr=3e-3, device="cpu"),
+        Batches(Spots(), torch.utils.data.default_collate),
+        FitConfig(steps=50, batch=16, lr=4e-3, device="cpu"),
         tmp_path,
     )
-    test = torch.utils.data.default_collate([Stripes().sample(_rng(1), i) for i in range(50)])
+    test = torch.utils.data.default_collate([Spots().sample(_rng(1), i) for i in range(50)])
     nested.eval()
     assert set(start) == {"loss", "budget"}
     for budget in (0.2, 0.5, 1.0):

@@ -198,8 +198,12 @@ class NestedViT(NestedBlocks):
             return {
                 "loss": torch.stack([self.cross_entropy(self(pixels, shares), labels) for shares in one_expert]).sum()
             }
-        budget = self.config.budgets[int(torch.randint(len(self.config.budgets), ()))]
+        budget = self.draw_budget()
         return {"loss": self.cross_entropy(self(pixels, budget), labels), "budget": torch.tensor(budget)}
+
+    def draw_budget(self) -> float:
+        """One of the training budgets, by torch's generator."""
+        return self.config.budgets[int(torch.randint(len(self.config.budgets), ()))]
 
     @staticmethod
     def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
