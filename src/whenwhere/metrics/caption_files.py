@@ -104,9 +104,9 @@ def score_dense_captions(gt: Sequence[Path], pred: Path, meteor: Meteor | None =
         meteor: see :func:`score_captions`.
 
     Returns:
-        Result with one item per video: the caption figures of matched events; those of whole videos, ``paragraph_CIDEr``
-        and others (all sentences of a video in the order of their starts against those of each annotator); with
-        ``meteor``, ``SODA_c``; ``precision@0.3``, ... , ``recall@3s``, ...
+        Result with one item per video: the caption figures of matched events; ``paragraph_CIDEr`` and others of whole
+        videos (all sentences in the order of their starts against those of each annotator); with ``meteor``,
+        ``SODA_c``; ``precision@0.3``, ... , ``recall@3s``, ...
 
     Raises:
         InputError: naming the file, the video and the event, or the videos that do not agree.
@@ -145,8 +145,8 @@ def score_dense_captions(gt: Sequence[Path], pred: Path, meteor: Meteor | None =
 
     return Result(
         "densevid_eval: captions of pairs with temporal IoU >= 0.3, 0.5, 0.7, 0.9, mean over videos and thresholds; a "
-        "prediction without a pair meets random letters; precision and recall strictly above the threshold; paragraphs are "
-        "the sentences of a video by start, scored as captions",
+        "prediction without a pair meets random letters; precision and recall strictly above the threshold; paragraphs "
+        "are the sentences of a video by start, scored as captions",
         ids,
         {**told.values, **story, "precision": found.precision, "recall": found.recall},
         {
