@@ -29,7 +29,7 @@ from whenwhere.metrics.records import Scores, check_captions
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # exact, stem, synonym, paraphrase
 _BLOCK = 512  # items whose captions are looked up together
-_KEPT = 1 << 16  # captions and pairs that are remembered
+_KEPT_CAPTIONS, _KEPT_PAIRS = 1 << 13, 1 << 16  # remembered; they are forgotten when there are more
 
 # WordNet's endings and what takes their place, in the order in which they are tried.
 _ENDINGS = (
@@ -193,7 +193,7 @@ class MeteorScorer:
                 counts[12 + 2 * kind + is_function] += 1
         if chunks == 1 and [sum(counts[4:12]), sum(counts[12:20])] == [len(ours.words), len(theirs.words)]:
             counts[20] = 0
-        if len(self._pairs) >= _KEPT:
+        if len(self._pairs) >= _KEPT_PAIRS:
             self._pairs.clear()
         self._pairs[candidate, reference] = counts
         return counts
@@ -202,7 +202,7 @@ class MeteorScorer:
         """Look up all that these captions hold, at once."""
         if texts <= self._captions.keys():
             return
-        if len(self._captions) >= _KEPT:
+        if len(self._captions) >= _KEPT_CAPTIONS:
             self._captions.clear()
         new = [text for text in texts if text not in self._captions]
         words = [normalise(text.replace("|||", ""), self.tables.prefixes) for text in new]
