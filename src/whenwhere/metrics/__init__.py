@@ -6,7 +6,7 @@ module              what it has
 ``captions``        ``captions``: CIDEr, ROUGE-L and BLEU of captions as people write them
 ``dense_captions``  ``dense_captions``: the same for the pairs of events that overlap in time
 ``localisation``    ``localisation``, ``start_localisation``: precision, recall, F1 of event times
-``soda``            ``soda_dp``: the order-preserving matching behind SODA
+``soda``            ``soda_c``, and ``soda_dp``: the order-preserving matching behind it
 ``events``          the records of dense captioning, and ``tiou``
 ``retrieval``       ``recall_at_k``
 ``moments``         ``moments``: R@k and mIoU of moment retrieval (Charades-STA, ActivityNet Captions)

@@ -13,7 +13,7 @@ from typing import Any
 from whenwhere.errors import InputError, WhenwhereError
 from whenwhere.metrics.box_ap import read_coco
 from whenwhere.metrics.caption_files import Meteor, score_captions, score_dense_captions
-from whenwhere.metrics.chota import chota
+from whenwhere.metrics.chota import chota, pair_cider, pair_meteor
 from whenwhere.metrics.files import read_records
 from whenwhere.metrics.mask_files import score_segmentation, score_vos
 from whenwhere.metrics.place_files import score_regions, score_words
@@ -83,7 +83,13 @@ def _with_meteor(score: Callable[[Sequence[Path], Path, Meteor | None], Result])
 
 
 def _dense_voc(gt: Sequence[Path], pred: Path) -> Result:
-    return chota(read_dense_voc(gt[0], pred))
+    sequences = read_dense_voc(gt[0], pred)
+    try:
+        meteor()
+    except WhenwhereError as error:
+        found = chota(sequences)
+        return replace(found, left_out={**found.left_out, "METEOR": str(error)})
+    return chota(sequences, {"CIDEr": pair_cider, "METEOR": pair_meteor})
 
 
 def _boxes(gt: Sequence[Path], pred: Path) -> Result:
@@ -113,6 +119,7 @@ TASKS: dict[str, Task] = {
         _with_meteor(score_dense_captions),
         brief=(
             *("METEOR", "CIDEr", "ROUGE_L", "Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4"),
+            *("SODA_c", "paragraph_METEOR", "paragraph_CIDEr"),
             *("precision", "recall", "f1_per_video", "f1_per_threshold"),
         ),
         annotators=True,
