@@ -117,7 +117,7 @@ def id_of(record: Any, name: str, place: str) -> int | str:
     """
     found = field_of(record, name, place)
     if not isinstance(found, (int, str)) or isinstance(found, bool):
-        raise InputError(f"{place}: {name} {str(found)[:60]!r}", "a whole number or a string")
+        raise InputError(f"{place}: {name} {found!r:.60}", "a whole number or a string")
     return found
 
 
