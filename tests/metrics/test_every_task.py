@@ -155,10 +155,28 @@ def test_a_value_of_a_wrong_type_is_told_with_its_file(task, bad, capsys):
     case = CASES[task](random.Random(4))
     (name,) = case.perfect
     places = list(leaves(case.perfect[name]))
-    for path in draw.sample(places, min(6, len(places))):
+    kinds = {tuple(part for part in path if isinstance(part, str)): path for path in draw.sample(places, len(places))}
+    for path in list(kinds.values())[:8]:
         said = {name: replaced(case.perfect[name], path, bad)}
         told = complaint(task, case, case.truth, said, capsys)
         assert re.search(rf"{name}(, |: )(line|record|video|box|prediction) ?\S", told), (path, told)
+
+
+@pytest.mark.parametrize("task", [task for task in TEXT_TASKS if task not in ("mot", "cater")])
+def test_a_truth_of_a_wrong_type_is_told_with_a_file(task, capsys):
+    """What is not looked at may be anything; what is refused is refused in one sentence."""
+    draw = random.Random(9)
+    case = CASES[task](random.Random(4))
+    refused = 0
+    for name in case.truth:
+        places = list(leaves(case.truth[name]))
+        for path in draw.sample(places, min(6, len(places))):
+            write(Path(), case.truth | case.perfect | {name: replaced(case.truth[name], path, {"a": 1})})
+            code = main(["score", task, "--gt", case.gt, "--pred", case.pred, *case.options])
+            told = capsys.readouterr().err
+            assert code == 0 or (code == 2 and name in told and len(told.splitlines()) == 1), (path, told)
+            refused += code == 2
+    assert refused
 
 
 @pytest.mark.parametrize("task", [task for task in TEXT_TASKS if task not in ("mot", "segments", "dense-captions")])

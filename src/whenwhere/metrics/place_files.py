@@ -14,7 +14,7 @@ from whenwhere.errors import InputError
 from whenwhere.metrics.caption_files import Meteor
 from whenwhere.metrics.files import read_records, reading
 from whenwhere.metrics.ptb import tokenize
-from whenwhere.metrics.records import field_of, numbers, same_ids
+from whenwhere.metrics.records import field_of, id_of, numbers, same_ids
 from whenwhere.metrics.region_captions import dense_region_captions
 from whenwhere.metrics.result import Figures, Result
 from whenwhere.metrics.word_grounding import word_grounding
@@ -54,8 +54,8 @@ def score_words(gt: Sequence[Path], pred: Path) -> Result:
         wanted[name] = item
     said: dict[str, Any] = {}
     for record in read_records(pred):
-        image = str(field_of(record, "image_id", record.place))
-        name = image if often[image] <= 1 else f"{image}/{field_of(record, 'annotator_id', record.place)}"
+        image = str(id_of(record, "image_id", record.place))
+        name = image if often[image] <= 1 else f"{image}/{id_of(record, 'annotator_id', record.place)}"
         if name in said:
             raise InputError(f"{record.place}: image {name!r} for the second time", "every narrative once")
         said[name] = record
@@ -99,7 +99,7 @@ def score_regions(gt: Sequence[Path], pred: Path, meteor: Meteor | None = None) 
     }
     said: dict[str, list[Mapping[str, Any]]] = {}
     for record in read_records(pred):
-        image = str(field_of(record, "image_id", record.place))
+        image = str(id_of(record, "image_id", record.place))
         if image not in truths:
             raise InputError(f"{record.place}: image_id {image!r}", f"an image of {gt[0]}")
         x, y, width, height = numbers(field_of(record, "bbox", record.place), f"{record.place}: bbox", (4,)).tolist()
@@ -135,7 +135,8 @@ def _corners(narrative: Narrative) -> list[np.ndarray]:
         return nowhere
     paths = np.clip(narrative.paths(), 0, 1)
     boxes = np.stack([paths.min(axis=1), paths.max(axis=1)], axis=1)
-    placed = [word.text.strip() and min(word.x, word.y) > _NOWHERE for word in narrative.placed(1, 1)]
+    places = narrative.placed(1, 1)
+    placed = [bool(word.text.strip()) and min(word.x or 0.0, word.y or 0.0) > _NOWHERE for word in places]
     return [box if there else empty for box, there, empty in zip(boxes, placed, nowhere)]
 
 

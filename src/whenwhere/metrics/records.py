@@ -109,6 +109,18 @@ def field_of(record: Any, name: str, place: str) -> Any:
     return record[name]
 
 
+def id_of(record: Any, name: str, place: str) -> int | str:
+    """A field of a record that is a whole number or a string.
+
+    Raises:
+        InputError: if it is neither, or the record does not have it.
+    """
+    found = field_of(record, name, place)
+    if not isinstance(found, (int, str)) or isinstance(found, bool):
+        raise InputError(f"{place}: {name} {found!r:.60}", "a whole number or a string")
+    return found
+
+
 def numbers(value: Any, what: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
     """Finite numbers of a given shape.
 
@@ -212,9 +224,7 @@ def by_id(records: Iterable[Any], key: str, what: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for index, record in enumerate(records):
         place = place_of(record, f"{what} {index}")
-        number = field_of(record, key, place)
-        if not isinstance(number, (str, int)) or isinstance(number, bool):
-            raise InputError(f"{place}: {key} {number!r}", "a whole number or a string")
+        number = id_of(record, key, place)
         if str(number) in found:
             raise InputError(f"{place}: {key} {number!r} for the second time", "every id once")
         found[str(number)] = record

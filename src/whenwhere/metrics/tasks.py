@@ -97,8 +97,10 @@ def _boxes(gt: Sequence[Path], pred: Path) -> Result:
 
 
 def _tubes(gt: Sequence[Path], pred: Path) -> Result:
-    found = by_id(read_records(pred), "id", "prediction")
-    return tube_grounding(found, by_id(read_records(gt[0]), "id", "sample"))
+    found, wanted = by_id(read_records(pred), "id", "prediction"), by_id(read_records(gt[0]), "id", "sample")
+    for name in found.keys() - wanted.keys():
+        raise InputError(f"{found[name].place}: sample {name!r}", f"a sample of {gt[0]}", "leave it out")
+    return tube_grounding(found, wanted)
 
 
 def _moments(gt: Sequence[Path], pred: Path) -> Result:

@@ -12,7 +12,7 @@ import numpy as np
 
 from whenwhere.errors import InputError
 from whenwhere.metrics.files import read_json, read_records, reading
-from whenwhere.metrics.records import field_of, numbers, place_of
+from whenwhere.metrics.records import field_of, id_of, numbers, place_of
 from whenwhere.metrics.result import Result
 from whenwhere.metrics.tracking import tracking
 from whenwhere.metrics.tracks import Detections
@@ -98,10 +98,10 @@ def read_dense_voc(truth: PathLike, predictions: PathLike) -> dict[str, tuple[De
     video: dict[int | str, str] = {}
     for index, image in enumerate(images if isinstance(images, list) else []):
         place = f"{truth}: image {index}"
-        number = field_of(image, "id", place)
-        if not isinstance(number, (int, str)) or number in video:
-            raise InputError(f"{place}: id {number!r}", "a whole number or a string, every id once")
-        video[number] = str(field_of(image, "video_id", place))
+        number = id_of(image, "id", place)
+        if number in video:
+            raise InputError(f"{place}: id {number!r} for the second time", "every id once")
+        video[number] = str(id_of(image, "video_id", place))
     if not video:
         raise InputError(f"{truth}: no images", "a list of images with id and video_id")
     frames = {number: place for place, number in enumerate(video)}
@@ -113,11 +113,12 @@ def read_dense_voc(truth: PathLike, predictions: PathLike) -> dict[str, tuple[De
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in video.values()}
         for index, record in enumerate(records):
             here = place_of(record, f"{place} {index}")
-            image = field_of(record, "image_id", here)
-            if not isinstance(image, (int, str)) or image not in video:
+            image = id_of(record, "image_id", here)
+            if image not in video:
                 raise InputError(f"{here}: image_id {image!r}", "the id of an image of the ground truth")
             rows[video[image]].append(_dense_voc_box(record, frames[image], here, scored, index))
-        sides.append({name: Detections.from_records(found) for name, found in rows.items()})
+        with reading(Path(predictions if scored else truth)):
+            sides.append({name: Detections.from_records(found) for name, found in rows.items()})
     return {name: (sides[0][name], sides[1][name]) for name in sides[0]}
 
 
