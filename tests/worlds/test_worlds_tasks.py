@@ -8,11 +8,12 @@ import random
 import numpy as np
 import pytest
 
-from whenwhere.datasets import activitynet
+from whenwhere.datasets import activitynet, vidstg
 from whenwhere.errors import InputError
 from whenwhere.media import open_video, probe
 from whenwhere.results import MediaRef, Timeline
 from whenwhere.worlds import dense_events, object_tracks, plain, stills
+from whenwhere.worlds.plain import tracks
 from whenwhere.worlds.render import render
 from whenwhere.worlds.scenes import SceneOptions, generator, make
 from whenwhere.worlds.show import Job, sheet
@@ -157,4 +158,14 @@ def test_files_of_tracks_say_what_the_scene_says(tmp_path):
         boxes = json.loads((tmp_path / f"{name}.vidor.json").read_text())
         assert boxes == object_tracks.vidor(scene, seen, timeline.media, name)
         wanted += object_tracks.vidstg(scene, timeline.media, name, generator("files/questions", index))
+        found = vidstg.read_boxes(tmp_path / f"{name}.vidor.json")
+        assert (found.path, found.frames, found.rate) == (f"{name}.mp4", 40, 5.0)
+        for one, two in zip(found.tracks, tracks(seen, [thing.shape for thing in scene.objects]), strict=True):
+            assert one == two
     assert rows == wanted and rows
+    queries = vidstg.read(tmp_path / "vidstg.json")
+    assert [query.question for query in queries] == [False, True] * len(rows)
+    for query, row in zip(queries[::2], rows, strict=True):
+        assert (query.video, query.text) == (row["vid"], row["captions"][0]["description"])
+        assert (query.start, query.end) == (row["temporal_gt"]["begin_fid"], row["temporal_gt"]["end_fid"])
+        assert (query.target, query.category) == (row["captions"][0]["target_id"], row["captions"][0]["type"])
