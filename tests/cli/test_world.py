@@ -23,7 +23,6 @@ def test_every_task_has_a_writer(task):
     [
         ("segmentation", "1 picture in"),
         ("elevation", "1 picture in"),
-        ("acre", "1 problem of each regime in"),
         ("cater", "1 clip of each kind of camera in"),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_type_has_its_answers(drawn):
 
 
 def test_every_object_shows_200_pixels():
-    for number in range(10):
+    for number in (1, 5, 9):
         picture = world.make("iid", "test", 3, number)
         seen = render(picture.scene, [0.0], (240, 320))
         count = len(picture.panel.objects)

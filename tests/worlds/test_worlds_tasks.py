@@ -118,9 +118,11 @@ def test_impossible_jobs_are_refused(wrong, tmp_path):
 
 @pytest.mark.parametrize("index", range(5))
 def test_a_seed_and_a_number_show_the_same_things_in_all_tasks_of_plain_scenes(index):
-    """What stands where, the camera and the lights are drawn first; what moves then depends on the task."""
+    """What stands where, the camera and the lights are drawn first; the actions then depend on their number."""
     scene = make("shared", index, SceneOptions(seconds=10.0))  # scenes, object_tracks
     events = make("shared", index, dense_events.options(10.0))  # dense_events, moments
+    assert events == scene, "at the default length"
+    events = make("shared", index, dense_events.options(25.0))
     still = stills.still("shared", index)  # narratives, referring, region_captions, segmentation
     for other in (events, still):
         assert (other.camera, other.lights) == (scene.camera, scene.lights) and other.seed == f"shared/{index}"
