@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import tyro
 
@@ -13,7 +14,8 @@ from whenwhere.cli.errors import UsageError
 from whenwhere.errors import InputError
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
     """A task: the module whose ``write`` makes it, its line in the help, what it makes, and how many how large."""
 
     module: str

@@ -66,6 +66,7 @@ def annotate(
     image = Image.fromarray(check_pixels(pixels).repeat(scale, axis=0).repeat(scale, axis=1))
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(min(_SIZES[1], max(_SIZES[0], image.height // 30)))
+    assert isinstance(font, ImageFont.FreeTypeFont)  # as a size is asked for
     shown = [number for number, box in enumerate(boxes) if np.isfinite(box).all()]
     areas = {number: _Area(*(round(scale * side) for side in boxes[number].tolist())) for number in shown}
     colour = {number: colours[number] if colours else _WHITE for number in shown}

@@ -152,5 +152,5 @@ def enlargement(height: int, least: int = 480) -> int:
 
 def _light(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
     """The colour, brightened so that it can be read on a dark ground."""
-    red, green, blue = (min(255, 60 + value) for value in rgb)
+    red, green, blue = (min(255, 90 + value) for value in rgb)
     return red, green, blue
