@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from adapt.conftest import pixels_for
 from whenwhere.adapt.anatomy import anatomy
-from whenwhere.adapt.bottleneck import AdaptFormer, AdaptFormerConfig, BottleneckConfig, Houlsby, Pfeiffer
+from whenwhere.adapt.stream_adapters import AdaptFormer, AdaptFormerConfig, BottleneckConfig, Houlsby, Pfeiffer
 from whenwhere.adapt.ladder import Ladder, LadderConfig
 from whenwhere.adapt.lora import KINDS, Lora, LoraConfig, PeftAdapted, PeftSettings
 from whenwhere.adapt.methods import load_adapted, method
