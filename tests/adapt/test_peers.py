@@ -256,6 +256,13 @@ def test_the_ladder_takes_clips_as_the_mean_of_frames(make_backbone):
     torch.testing.assert_close(model.vector(clips), frames.mean(1), rtol=1e-4, atol=1e-5)
 
 
+def test_the_ladder_takes_states_that_were_kept_in_half(make_backbone):
+    backbone = make_backbone("clip")
+    model, pixels = shake(Ladder(backbone, LABELS)), pixels_for(backbone)
+    kept = model.vector_of([state.half() for state in model.frozen_states(pixels)])
+    torch.testing.assert_close(kept, model.vector(pixels), rtol=0.01, atol=0.02)
+
+
 def test_the_ladder_needs_no_graph_of_the_backbone(make_backbone):
     backbone = make_backbone("clip")
     model = Ladder(backbone, LABELS)
