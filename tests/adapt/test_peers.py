@@ -12,13 +12,13 @@ import torch.nn.functional as F
 
 from adapt.conftest import pixels_for
 from whenwhere.adapt.anatomy import anatomy
+from whenwhere.adapt.stream_adapters import AdaptFormer, AdaptFormerConfig, BottleneckConfig, Houlsby, Pfeiffer
 from whenwhere.adapt.ladder import Ladder, LadderConfig
 from whenwhere.adapt.lora import KINDS, Lora, LoraConfig, PeftAdapted, PeftSettings
 from whenwhere.adapt.methods import load_adapted, method
 from whenwhere.adapt.own_weights import FullFineTuning
 from whenwhere.adapt.prompts import DeepPromptConfig, PromptConfig, VptDeep, VptShallow
 from whenwhere.adapt.scale_shift import ScaleShift
-from whenwhere.adapt.stream_adapters import AdaptFormer, AdaptFormerConfig, BottleneckConfig, Houlsby, Pfeiffer
 from whenwhere.backbones.vision import TimmBackbone
 from whenwhere.errors import InputError, MissingDependency
 
@@ -254,6 +254,13 @@ def test_the_ladder_takes_clips_as_the_mean_of_frames(make_backbone):
     model, clips = shake(Ladder(backbone, LABELS)), pixels_for(backbone, 6).unflatten(0, (2, 3))
     frames = model.vector(clips.flatten(0, 1)).unflatten(0, (2, 3))
     torch.testing.assert_close(model.vector(clips), frames.mean(1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_ladder_takes_states_that_were_kept_in_half(make_backbone):
+    backbone = make_backbone("clip")
+    model, pixels = shake(Ladder(backbone, LABELS)), pixels_for(backbone)
+    kept = model.vector_of([state.half() for state in model.frozen_states(pixels)])
+    torch.testing.assert_close(kept, model.vector(pixels), rtol=0.01, atol=0.02)
 
 
 def test_the_ladder_needs_no_graph_of_the_backbone(make_backbone):

@@ -68,7 +68,7 @@ class Ladder(StatesAdapted):
 
     def vector_of(self, states: Sequence[Tensor]) -> Tensor:
         """The vector from the states of all blocks; for clips, the mean over frames."""
-        frames = [state.flatten(0, -3) for state in states]  # (B or B * T, N, D)
+        frames = [state.flatten(0, -3).to(self.alpha.dtype) for state in states]  # (B or B * T, N, D)
         gates = torch.sigmoid(self.alpha / _TEMPERATURE)
         h = self.down[0](frames[0])
         for gate, down, block, y in zip(gates, self.down[1:], self.blocks, frames):

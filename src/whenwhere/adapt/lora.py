@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -49,7 +49,7 @@ class PeftAdapted(Adapted):
     """
 
     method = "peft"
-    Config = PeftSettings
+    Config: ClassVar[type] = PeftSettings
 
     def __init__(self, backbone: Backbone, labels: Sequence[str], config: Any = None) -> None:
         super().__init__(backbone, labels, config)
@@ -116,7 +116,7 @@ class Lora(PeftAdapted):
     """
 
     method = "lora"
-    Config = LoraConfig
+    Config: ClassVar[type] = LoraConfig
 
     def _settings(self) -> PeftSettings:
         c = self.config

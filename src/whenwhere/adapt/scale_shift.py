@@ -17,9 +17,9 @@ from whenwhere.backbones.vision import Backbone
 
 
 class ScaleShift(Adapted):
-    """``gamma * op(x) + beta`` by channel after every linear layer, norm and convolution; gamma 1, beta 0 at first.
+    """``gamma * op(x) + beta`` by channel after every linear layer, layer norm and convolution, of CNNs too.
 
-    Works on transformers and CNNs.
+    gamma starts at 1 and beta at 0.
     """
 
     method = "ssf"
