@@ -10,6 +10,7 @@ import pytest
 from whenwhere.adapt.placement import PlacementConfig
 from whenwhere.adapt.placement_file import Placement
 from whenwhere.errors import InputError
+from whenwhere.media import read_image
 
 
 def example():
@@ -29,7 +30,7 @@ def test_a_saved_placement_comes_back_whole(tmp_path):
     bare = Placement.load(tmp_path / "bare.json")
     assert bare.scores is None and bare.edges == ((1, 2),) and not bare.settings
     with pytest.raises(InputError, match="without scores"):
-        bare.picture()
+        bare.draw(tmp_path / "bare.png")
 
 
 @pytest.mark.parametrize(
@@ -76,10 +77,13 @@ def test_the_summary_says_edges_and_costs(make_backbone):
     assert lines[4].startswith("forward cost 1.33 x the backbone, adapters ") and lines[4].endswith("% more")
 
 
-def test_the_picture_frames_the_chosen_edges():
-    one, plain = example().picture(), Placement(7, (), scores=example().scores).picture()
-    assert one.dtype == np.uint8 and one.shape == plain.shape
-    differs = np.argwhere((one != plain).any(-1))
-    assert len(differs)
-    rows, columns = (differs - [36, 64]).T // 24
-    assert set(zip(rows.tolist(), columns.tolist())) == {(3, 1), (0, 6), (2, 2)}
+def test_the_picture_frames_the_chosen_edges(tmp_path):
+    chosen = example()
+    none = Placement(7, (), scores=chosen.scores)
+    one = read_image(chosen.draw(tmp_path / "one.png", title="a task")).astype(int)
+    plain = read_image(none.draw(tmp_path / "plain.png", title="a task")).astype(int)
+    rows, columns = np.nonzero((one != plain).any(-1))
+    assert one.shape == plain.shape and len(rows)
+    # frames at (3, 1), (0, 6) and (2, 2): from the first row of cells to the fourth, from the second column to the last
+    cell = (columns.max() - columns.min()) / 6
+    assert (rows.max() - rows.min()) / cell == pytest.approx(4, rel=0.15)

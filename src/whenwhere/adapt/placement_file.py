@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from whenwhere.adapt.placement import PlacementConfig
 from whenwhere.backbones.vision import Backbone
 from whenwhere.datasets.fields import Field, read_json
 from whenwhere.errors import InputError
-from whenwhere.media import heat_map
+from whenwhere.reports import charts
 from whenwhere.results import checks
 from whenwhere.results.files import write_text
 from whenwhere.results.record import dump_json
@@ -85,19 +86,29 @@ class Placement:
             ]
         )
 
-    def picture(self, title: str = "") -> np.ndarray:
-        """The scores of all edges as a heat map with the chosen ones framed, uint8 (H, W, 3) RGB.
+    def draw(self, path: str | os.PathLike[str], title: str = "") -> Path:
+        """Write the scores of all edges as a heat map, the chosen ones framed.
+
+        Args:
+            path: the ``.png`` to write.
+            title: above it.
 
         Raises:
-            InputError: a placement without scores.
+            InputError: a placement without scores, or a file that cannot be written.
         """
         if self.scores is None:
             raise InputError("a placement without scores", "one that a search wrote")
-        return heat_map(
+        names = [str(node) for node in range(self.nodes)]
+        return charts.heat_map(
+            path,
             self.scores,
-            title=title or f"{self.settings.get('score', 'score')} of the gradient at each edge",
+            names,
+            names,
             rows="source node",
             columns="target node",
+            title=title,
+            low=float(np.quantile(self.scores, 0.1)),  # the last nodes are often far below all others
+            bar=f"{self.settings.get('score', 'score')} of the gradient (lowest tenth alike)".replace("_", " "),
             marks=self.edges,
         )
 

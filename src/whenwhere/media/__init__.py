@@ -36,7 +36,6 @@ _PUBLIC = {
     "thumbnail": "images",
     "write_image": "images",
     "annotate": "drawing",
-    "heat_map": "heat_maps",
 }
 __all__ = [  # noqa: RUF022 - in the order of the table above
     "Frame",
@@ -56,12 +55,10 @@ __all__ = [  # noqa: RUF022 - in the order of the table above
     "thumbnail",
     "write_image",
     "annotate",
-    "heat_map",
 ]
 
 if TYPE_CHECKING:
     from whenwhere.media.drawing import annotate
-    from whenwhere.media.heat_maps import heat_map
     from whenwhere.media.images import read_image, thumbnail, write_image
     from whenwhere.media.opening import open_video, probe
     from whenwhere.media.records import Frame, Limits, MediaInfo, Reader
