@@ -110,3 +110,30 @@ def test_the_page_says_what_the_placement_results_say(script):
     record = json.loads(table.RESULTS.read_text(encoding="utf-8"))
     page = table.PAGE.read_text(encoding="utf-8")
     assert table.with_section(page, record) == page, "run python reproductions/_placement_table.py"
+
+
+def test_when_all_arms_have_run_the_section_lacks_nothing(script, tmp_path):
+    runs, table, draw = script("_placement_runs"), script("_placement_table"), np.random.default_rng(0)
+    scores = draw.integers(1, 99, (17, 17)).astype(float)
+    arms = {name: arm for group in runs.first_arms(17).values() for name, arm in group.items()}
+    arms |= runs.guided_arms(17, scores)
+    tasks = {}
+    for number, name in enumerate(runs.TASKS):
+        rows = {
+            arm: {"edges": made.edges, "cpu_s": 1.0, "loss": draw.random(), "val": draw.random(), "test": draw.random()}
+            for arm, made in arms.items()
+        }
+        tables = {score: (scores + number).tolist() for score in table.SCORES}
+        tasks[name] = {"runs": rows, "scores": {"tables": tables}}
+    record = {"settings": {"size": {"side": 64, "train": 1, "epochs": 2, "rank": 3, "test": 4}}, "tasks": tasks}
+    section = table.section(record)
+    assert "not run" not in section and "nan" not in section and f"{4 * len(arms)} runs" in section
+    assert "8 blocks, 17 nodes, 289 edges" in section
+    assert section.count("| holds |") + section.count("| mixed |") + section.count("| does not hold |") == len(
+        table.claims(16)
+    )
+    table.draw_maps(record, tmp_path)
+    assert len(list(tmp_path.glob("placement_*.png"))) == 2 * len(runs.TASKS)
+    print(section)
+    partial = {**record, "tasks": {"count": {"runs": {"parallel / 0": tasks["count"]["runs"]["parallel / 0"]}}}}
+    assert "not run" in table.section(partial)
