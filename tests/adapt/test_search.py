@@ -87,6 +87,17 @@ def test_of_equal_scores_the_cheaper_edge_is_taken():
     assert top_k(scores, 3) == ((3, 1), (3, 2), (4, 1))  # (3, 2) runs nothing again that (3, 1) does not
 
 
+def test_edges_of_equal_distances_in_another_order_are_equal():
+    scores = np.zeros((9, 9))
+    scores[1, 1], scores[7, 8] = 100, 99
+    # two edges at distances 2 and 11, and 11 and 2, from the two: the same discount, so the smaller target is taken
+    scores[1, 3] = scores[7, 6] = 3.3
+    assert [distance((1, 3), taken) for taken in ((1, 1), (7, 8))] == [2, 11]
+    assert [distance((7, 6), taken) for taken in ((1, 1), (7, 8))] == [11, 2]
+    for gamma in np.linspace(0.05, 0.95, 37):
+        assert greedy(scores, 3, gamma) == ((1, 1), (7, 8), (1, 3)), gamma
+
+
 def test_only_allowed_edges_are_chosen():
     scores = np.arange(25.0).reshape(5, 5)
     assert {kind_of(edge) for edge in greedy(scores, 9, 0.6, all_edges(5, ["parallel", "sequential"]))} == {

@@ -87,18 +87,17 @@ class Placement:
         )
 
     def draw(self, path: str | os.PathLike[str], title: str = "") -> Path:
-        """Draw the scores of all edges as a heat map with the chosen ones framed.
+        """Write the scores of all edges as a heat map, the chosen ones framed.
 
         Args:
             path: the ``.png`` to write.
             title: above it.
 
         Raises:
-            InputError: a placement without scores, or the file cannot be written.
+            InputError: a placement without scores, or a file that cannot be written.
         """
         if self.scores is None:
             raise InputError("a placement without scores", "one that a search wrote")
-        kind = str(self.settings.get("score", "score"))
         names = [str(node) for node in range(self.nodes)]
         return charts.heat_map(
             path,
@@ -107,8 +106,9 @@ class Placement:
             names,
             rows="source node",
             columns="target node",
-            title=title or f"{kind} of the gradient at each edge",
-            bar=kind,
+            title=title,
+            low=float(np.quantile(self.scores, 0.1)),  # the last nodes are often far below all others
+            bar=f"{self.settings.get('score', 'score')} of the gradient (lowest tenth alike)".replace("_", " "),
             marks=self.edges,
         )
 

@@ -9,6 +9,8 @@ not be found.
 
 from __future__ import annotations
 
+import bisect
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -165,18 +167,20 @@ def greedy(
     nodes = len(table)
     left = list(check_edges(allowed, nodes)) if allowed is not None else all_edges(nodes)
     _check_count(count, left)
-    value = {edge: table[edge] for edge in left}
+    factors: dict[Edge, list[float]] = {edge: [] for edge in left}
     chosen: list[Edge] = []
     while len(chosen) < count:
+        # multiplied in ascending order, so that equal distances in another order give the same number to the bit
+        value = {edge: math.prod(factors[edge], start=table[edge]) for edge in factors}
         best = max(value.values())
         taken = min(
             (edge for edge in value if value[edge] == best),
             key=lambda edge: (passes([*chosen, edge], nodes), edge[1], edge[0]),
         )
         chosen.append(taken)
-        del value[taken]
-        for edge in value:
-            value[edge] *= 1 - gamma ** distance(edge, taken)
+        del factors[taken]
+        for edge, row in factors.items():
+            bisect.insort(row, 1 - gamma ** distance(edge, taken))
     return tuple(chosen)
 
 
