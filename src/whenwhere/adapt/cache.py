@@ -225,7 +225,7 @@ class FeatureCache:
             keys = [self._keys(_content(item)) for item in items]
             missing = sum(int((store.find(row) < 0).sum()) for row in keys)
             need = missing * (self.record_bytes + 40)
-            if need > cost.free - keep_free:
+            if missing and need > cost.free - keep_free:
                 raise InputError(
                     f"{need / 1e9:.2f} GB of features for {missing} records, with {cost.free / 1e9:.2f} GB free",
                     f"that and {keep_free / 1e9:.2f} GB that stay free",
