@@ -33,4 +33,6 @@ class LinearProbe(StatesAdapted):
         self.taps = (backbone.depth - 1,)
 
     def vector_of(self, states: Sequence[Tensor]) -> Tensor:
-        return self.finish(states[-1])
+        """As :meth:`StatesAdapted.vector_of`; a cache may also give the pooled vectors, (B, width)."""
+        last = states[-1]
+        return last.to(self.head.weight.dtype) if last.ndim == 2 else self.finish(last)

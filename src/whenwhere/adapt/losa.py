@@ -13,17 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
-from whenwhere.adapt.adapted import StatesAdapted, dtype_of
+from whenwhere.adapt.adapted import StatesAdapted
 from whenwhere.adapt.mixers import LowRank, Mixer
 from whenwhere.adapt.refinement import refine
+from whenwhere.adapt.shapes import is_map, state_shapes, to_grid, to_width
 from whenwhere.backbones.vision import Backbone
 from whenwhere.errors import InputError
 
@@ -108,7 +106,7 @@ class Losa(StatesAdapted):
         mixed = sorted({tap % depth for tap in asked})
         self.taps = tuple(sorted({*mixed, depth - 1}))  # the last state is what is corrected
         self._mixed = [self.taps.index(tap) for tap in mixed]
-        self.token_count, self.channel_count = _shape(backbone)
+        self.token_count, self.channel_count = state_shapes(backbone)[-1]
         self.mixers = nn.ModuleList(Mixer(self._steps(), c.scale) for _ in mixed)
         if c.recurrence == "ladder":
             self.gates = nn.Parameter(torch.zeros(len(mixed) - 1))
@@ -162,7 +160,8 @@ class Losa(StatesAdapted):
             given = "images" if state.ndim == 3 else f"clips of {state.shape[1]} frames"
             wanted = "images (frames=None)" if frames is None else f"clips of {frames} frames"
             raise InputError(f"{given}", wanted, "set frames in LosaConfig to what you feed it")
-        state = _to_grid(state, n, d) if self._is_map(state) else state
+        if state.shape[-1] != d and is_map(self.backbone, state.shape[-2]):  # an earlier stage of a CNN
+            state = to_width(to_grid(state, n), d)
         if state.shape[-2:] != (n, d):
             raise InputError(
                 f"states of {state.shape[-2]} tokens and {state.shape[-1]} channels",
@@ -170,32 +169,3 @@ class Losa(StatesAdapted):
                 f"feed images of {self.backbone.size} pixels",
             )
         return state.contiguous()
-
-    def _is_map(self, state: Tensor) -> bool:
-        """Whether this is an earlier stage of a CNN: more tokens, or another width, and a square of them."""
-        if self.backbone.prefix_tokens or self.backbone.grid[0] ** 2 != self.token_count:
-            return False
-        side = round(state.shape[-2] ** 0.5)
-        return side * side == state.shape[-2] and state.shape[-1] != self.channel_count
-
-
-def _to_grid(state: Tensor, n: int, d: int) -> Tensor:
-    """A map (..., h * w, C) averaged to ``n`` cells and filled up with zero channels (or averaged) to ``d``."""
-    lead, side, target = state.shape[:-2], round(state.shape[-2] ** 0.5), round(n**0.5)
-    maps = state.flatten(0, -3).transpose(1, 2).unflatten(2, (side, side))  # (B, C, h, w)
-    rows = F.adaptive_avg_pool2d(maps, target).flatten(2).transpose(1, 2)  # (B, n, C)
-    rows = F.pad(rows, (0, d - rows.shape[-1])) if rows.shape[-1] <= d else F.adaptive_avg_pool1d(rows, d)
-    return rows.unflatten(0, lead)
-
-
-_shapes: WeakKeyDictionary[Backbone, tuple[int, int]] = WeakKeyDictionary()
-
-
-def _shape(backbone: Backbone) -> tuple[int, int]:
-    """Tokens and channels of the last state, found without computing it."""
-    if backbone not in _shapes:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            pixels = torch.empty(1, 3, backbone.size, backbone.size, dtype=dtype_of(backbone))
-            state = backbone.states(pixels, [-1])[0]
-        _shapes[backbone] = (int(state.shape[1]), int(state.shape[2]))
-    return _shapes[backbone]
