@@ -217,7 +217,9 @@ def _paste(made: Tensor, cut_out: Tensor, rng: np.random.Generator) -> None:
     grid = F.affine_grid(theta[None], [1, 4, side, side], align_corners=False)
     layer = F.grid_sample(layer, grid, mode="bilinear", align_corners=False)[0]
     shows = layer[3:]
-    colour = _recoloured(layer[:3] / shows.clamp(min=1e-3), rng) if rng.random() < 0.7 else layer[:3] / shows.clamp(min=1e-3)
+    colour = (
+        _recoloured(layer[:3] / shows.clamp(min=1e-3), rng) if rng.random() < 0.7 else layer[:3] / shows.clamp(min=1e-3)
+    )
     made.lerp_(colour, shows)
 
 
