@@ -4,9 +4,9 @@ Command: ``python reproductions/vit_tiny.py --shared DIR --weights FOLDER`` (def
 else in ``../shared``; the weights that ship).
 Cost: about four minutes of one core, most of it features of the teacher.
 
-The probe is a logistic regression on standardised features, its strength chosen by five folds of the training part. CIFAR-10 (2,000
-training and 1,000 test pictures) and the 50 + 90 COCO photographs took no part in pretraining, neither did
-scikit-learn's digits (first half, by a fixed shuffle, for training). All backbones see 128 pixels a side.
+The probe is a logistic regression on standardised features, its strength chosen by five folds of the training part.
+CIFAR-10 (2,000 training and 1,000 test pictures) and the 50 + 90 COCO photographs took no part in pretraining, neither
+did scikit-learn's digits (half of them, by a fixed shuffle, for training). All backbones see 128 pixels a side.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from whenwhere.backbones.vision import TimmBackbone, vision
 from whenwhere.errors import InputError
 from whenwhere.recipes import vit_tiny
 from whenwhere.recipes.vit_pictures import PictureOptions, Pool, _paste, picture, read_folder
-from whenwhere.recipes.vit_tiny import Distillation, Mirrored, Recipe, Taught, make_taught, new_student, save, teach
+from whenwhere.recipes.vit_teacher import Taught, make_taught, teach
+from whenwhere.recipes.vit_tiny import Distillation, Mirrored, Recipe, new_student, save
 from whenwhere.training.data import Batches
 from whenwhere.training.fit import fit
 
@@ -105,7 +106,7 @@ def test_mirroring_turns_pixels_and_map_together(taught, teacher):
 
 def test_the_start_looks_at_what_is_alike():
     torch.manual_seed(0)
-    query, key, value = new_student(SMALL).blocks[0].attn.qkv.weight.detach().chunk(3)
+    query, key, _ = new_student(SMALL).blocks[0].attn.qkv.weight.detach().chunk(3)
     alike = query[:16].T @ key[:16]  # of the first head
     off = alike - torch.diag(alike.diagonal())
     assert alike.diagonal().mean() > 4 * off.abs().mean()
@@ -159,7 +160,7 @@ def test_the_loss_of_a_picture_does_not_depend_on_its_batch(taught):
 def test_a_work_folder_of_another_recipe_is_refused(tmp_path):
     (tmp_path / "pictures.json").write_text("{}")
     with pytest.raises(InputError, match="--work"):
-        make_taught(SMALL, tmp_path)
+        make_taught(tmp_path, OPTIONS, SMALL.count)
 
 
 def test_taught_rows_are_counted(taught):

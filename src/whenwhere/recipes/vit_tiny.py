@@ -17,20 +17,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from whenwhere.backbones.vision import Backbone, vision
-from whenwhere.errors import InputError
 from whenwhere.layers.persistence import CONFIG_FILE, WEIGHTS_FILE
-from whenwhere.recipes.vit_pictures import PictureOptions, build_pool, picture
+from whenwhere.recipes.vit_pictures import PictureOptions
+from whenwhere.recipes.vit_teacher import Taught, make_taught
 from whenwhere.results.files import write_text
 from whenwhere.training.config import FitConfig
 from whenwhere.training.data import Batches
@@ -38,10 +37,6 @@ from whenwhere.training.fit import fit
 
 FOLDER = Path(__file__).parent.parent / "weights" / "vit-tiny"
 ARCHITECTURE = "vit_tiny_patch16_224"  # of timm; all that differs is in ``model_args``
-TEACHER = "efficientnet-lite2"
-_MAP = 3  # the teacher's stage with stride 16: as many places as the student has patches
-_SHARD = 1000  # pictures in a file
-_TEACH = 50  # pictures that the teacher sees at once
 
 
 @dataclass(frozen=True)
@@ -99,75 +94,6 @@ class Recipe:
             "global_pool": "avg",
             "fc_norm": False,  # the last norm is of tokens, before they are averaged
         }
-
-
-@dataclass(frozen=True)
-class Taught:
-    """Pictures and what the teacher made of them, in arrays of N rows.
-
-    Attributes:
-        pixels: uint8 (N, 3, side, side).
-        logits: float16 (N, 1000).
-        pooled: float16 (N, 1280).
-        map: float16 (N, places, channels).
-    """
-
-    pixels: Tensor
-    logits: Tensor
-    pooled: Tensor
-    map: Tensor
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-
-@torch.no_grad()
-def teach(teacher: Backbone, pixels: Tensor) -> Taught:
-    """What a timm CNN with a classifier makes of pictures, uint8 (N, 3, side, side)."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (teacher.mean, teacher.std))
-    model: Any = teacher.model
-    rows: dict[str, list[Tensor]] = {"logits": [], "pooled": [], "map": []}
-    for some in pixels.split(_TEACH):
-        last, (places,) = model.forward_intermediates((some.float() / 255 - mean) / std, indices=[_MAP])
-        pooled = model.forward_head(last, pre_logits=True)
-        rows["pooled"].append(pooled.half())
-        rows["logits"].append(model.get_classifier()(pooled).half())
-        rows["map"].append(places.flatten(2).transpose(1, 2).half())  # (B, C, h, w) -> (B, h * w, C)
-    return Taught(pixels, **{name: torch.cat(parts) for name, parts in rows.items()})
-
-
-def make_taught(recipe: Recipe, work: Path, folder: Path | None = None) -> Taught:
-    """All pictures of a recipe with what the teacher made of them, kept in the work folder shard by shard.
-
-    Args:
-        recipe: how many of which.
-        work: an interrupted start goes on from the shards in it.
-        folder: more pictures, see :func:`~whenwhere.recipes.vit_pictures.build_pool`.
-
-    Raises:
-        InputError: the work folder is of another recipe.
-    """
-    work.mkdir(parents=True, exist_ok=True)
-    told = json.dumps({**asdict(recipe.pictures), "count": recipe.count, "seed": recipe.fit.seed}, indent=1) + "\n"
-    note = work / "pictures.json"
-    if note.is_file() and note.read_text(encoding="utf-8") != told:
-        raise InputError(f"{work} holds pictures of another recipe", "a new folder", "choose another with --work")
-    write_text(note, told)
-    starts = range(0, recipe.count, _SHARD)
-    paths = [work / f"taught-{start // _SHARD:05d}.safetensors" for start in starts]
-    if not all(path.is_file() for path in paths):
-        pool, teacher = build_pool(recipe.pictures, folder), vision(TEACHER)
-        for start, path in zip(starts, paths):
-            if path.is_file():
-                continue
-            numbers = range(start, min(start + _SHARD, recipe.count))
-            made = [picture(pool, recipe.pictures, np.random.default_rng((recipe.fit.seed, n))) for n in numbers]
-            temporary = path.with_suffix(".part")
-            save_file(vars(teach(teacher, torch.stack(made))), temporary)
-            os.replace(temporary, path)
-            print(f"taught {numbers.stop} of {recipe.count} pictures", flush=True)
-    shards = [load_file(path) for path in paths]
-    return Taught(**{name: torch.cat([shard[name] for shard in shards]) for name in shards[0]})
 
 
 class Distillation(nn.Module):
@@ -330,7 +256,7 @@ def main(work: Path, pictures: Path | None = None, out: Path = FOLDER, seed: int
 
     recipe = Recipe()
     recipe = replace(recipe, fit=replace(recipe.fit, seed=seed))
-    taught = make_taught(recipe, work, pictures)
+    taught = make_taught(work, recipe.pictures, recipe.count, seed, pictures)
     torch.manual_seed(seed)
     system = Distillation(recipe, taught)
     rows = Mirrored(taught, len(taught) - recipe.held_out)
