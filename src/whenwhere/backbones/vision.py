@@ -27,6 +27,8 @@ from whenwhere.errors import InputError, WeightsError
 from whenwhere.layers.persistence import CONFIG_FILE, read_json, read_tensors
 
 _LITE2 = "efficientnet-lite2"
+_VIT_TINY = "vit-tiny"
+_VIT_TINY_FOLDER = Path(__file__).parent.parent / "weights" / _VIT_TINY
 
 
 class Backbone(nn.Module):
@@ -260,8 +262,9 @@ def vision(name: str | Path, *, size: int | None = None) -> Backbone:
     """Load an image encoder.
 
     Args:
-        name: ``efficientnet-lite2`` (the default set), ``timm:NAME`` (weights from the hub or its cache), or a
-            folder holding ``config.json`` and ``model.safetensors`` in timm's or transformers' form.
+        name: ``efficientnet-lite2`` (the default set), ``vit-tiny`` (a small plain transformer that ships with the
+            package), ``timm:NAME`` (weights from the hub or its cache), or a folder holding ``config.json`` and
+            ``model.safetensors`` in timm's or transformers' form.
         size: input side in pixels for CNNs and timm models built for it.
 
     Returns:
@@ -274,12 +277,18 @@ def vision(name: str | Path, *, size: int | None = None) -> Backbone:
     text = str(name)
     if text == _LITE2:
         return _lite2(size)
+    if text == _VIT_TINY:
+        backbone = _from_folder(_VIT_TINY_FOLDER, size)
+        backbone.name = _VIT_TINY
+        return backbone
     if text.startswith("timm:"):
         return _timm_by_name(text[5:], size)
     folder = Path(text).expanduser()
     if folder.is_dir():
         return _from_folder(folder, size)
-    raise InputError(f"unknown image backbone {text!r}", f"{_LITE2!r}, 'timm:NAME', or a folder with config.json")
+    raise InputError(
+        f"unknown image backbone {text!r}", f"{_LITE2!r}, {_VIT_TINY!r}, 'timm:NAME', or a folder with config.json"
+    )
 
 
 def _fill(model: nn.Module, tensors: dict[str, Tensor], where: object) -> None:
