@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import replace
 
 import pytest
@@ -436,3 +437,19 @@ def _rng(seed):
     import numpy
 
     return numpy.random.default_rng(seed)
+
+
+def test_a_smaller_budget_takes_less_time_in_the_grouped_form():
+    blocks = NestedBlocksConfig(384, 2, 6, 1536)
+    nested = NestedViT(NestedConfig(size=112, patch=8, classes=0, blocks=blocks)).eval()  # 196 tokens
+    x = torch.randn(4, 3, 112, 112)
+    least = {}
+    for budget in (1.0, 0.4, 0.15):
+        times = []
+        with torch.inference_mode():
+            for _ in range(4):
+                start = time.process_time()
+                nested(x, budget)
+                times.append(time.process_time() - start)
+        least[budget] = min(times)
+    assert least[0.15] < least[0.4] < least[1.0] / 1.2
