@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -95,3 +97,70 @@ def test_a_claim_is_judged_seed_by_seed(script, figures, kind, verdict):
     }
     claim = table.Claim("a is better", ("a", "1"), ("b", "1"), "-", kind=kind)
     assert table.verdict({"runs": runs}, claim) == verdict
+
+
+def test_nested_arms_get_equal_training_and_are_scored(script):
+    arms = script("_nested_arms")
+    size = arms.Size(width=32, steps=4, batch=4, tests=20)
+    dense = arms.vit(size, arms.Arm("dense")).flops()
+    for arm in (arms.Arm("nested", 0.4), arms.Arm("nested", None), arms.Arm("widths"), arms.Arm("dropping", 0.4)):
+        _, cost = arms.build(size, arm)
+        result = arms.run(arm, size, 0)
+        assert abs(result["steps"] * cost - size.steps * dense) <= cost / 2
+        assert all(0 <= value <= 100 for value in result["accuracy"].values())
+    for kind in ("merging", "dropping"):
+        model, cost = arms.build(size, arms.Arm(kind, 0.4))
+        most = arms.vit(size, arms.Arm("dense")).flops(0.4)
+        assert 0.85 * most < model.flops() <= most
+    assert arms.run(arms.Arm("nested", 0.4, equal_steps=True), size, 0)["steps"] == 4
+
+
+def test_canvases_show_the_digit_where_they_say(script):
+    task = script("_cluttered_digits")
+    drawn = task.Canvases(test=True).draw(np.random.default_rng(0), 200)
+    images = (drawn["pixels"][:, 0] + 0.4) / 2
+    inside = torch.stack(
+        [image[y : y + task.DIGIT, x : x + task.DIGIT] for image, (y, x) in zip(images, drawn["corner"].tolist())]
+    )
+    assert inside.mean() > images.mean() + 0.1
+    train, test = task.digits(False)[0], task.digits(True)[0]
+    assert len(train) + len(test) == 1797 and len(test) == task.TEST_DIGITS
+
+
+def test_the_share_of_full_experts_on_the_digit_is_counted(script):
+    arms = script("_nested_arms")
+    test = {"pixels": torch.zeros(2, 1, 48, 48), "corner": torch.tensor([[0, 0], [32, 16]])}
+    experts = torch.zeros(2, 6, 6, dtype=torch.int64)
+    experts[0, 0, 0] = experts[0, 1, 1] = experts[0, 2, 2] = experts[1, 4, 3] = 3
+
+    class Fixed:
+        def routing(self, pixels, budget):
+            return experts, None
+
+    assert arms.on_the_digit(Fixed(), test, 0.4) == 75
+
+
+def test_the_page_says_what_the_results_about_nested_experts_say(script):
+    table, claims = script("_mone_table"), script("mone_claims")
+    record = json.loads(table.RESULTS.read_text(encoding="utf-8"))
+    page = script("_claims_table").PAGE.read_text(encoding="utf-8")
+    assert table.section(record) in page, "run python reproductions/_mone_table.py"
+    assert {name.rpartition("/")[0] for name in record["runs"]} <= set(claims.ARMS)
+    assert record["settings"] == dataclasses.asdict(script("_nested_arms").Size())
+    named = {arm for claim in table.CLAIMS for arm, _ in (claim.better, claim.worse)}
+    named |= {arm for _, arm, _, _ in table.ROWS}
+    assert named <= set(claims.ARMS)
+
+
+@pytest.mark.parametrize(
+    ("found", "least", "wanted"),
+    [
+        ((0.1, 2, 3), 0, "holds"),
+        ((-0.5, 2, 3), 0, "mixed"),
+        ((-3, 1, 1), 0, "does not hold"),
+        ((-0.5, -0.9), -1, "holds"),
+        ((-0.5, -1.4), -1, "mixed"),
+    ],
+)
+def test_a_claim_about_nested_experts_is_judged_seed_by_seed(script, found, least, wanted):
+    assert script("_mone_table").verdict(list(found), least) == wanted

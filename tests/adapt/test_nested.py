@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import replace
 
 import pytest
@@ -436,3 +437,41 @@ def _rng(seed):
     import numpy
 
     return numpy.random.default_rng(seed)
+
+
+def test_a_smaller_budget_takes_less_time_in_the_grouped_form():
+    blocks = NestedBlocksConfig(384, 2, 6, 1536)
+    nested = NestedViT(NestedConfig(size=112, patch=8, classes=0, blocks=blocks)).eval()  # 196 tokens
+    x = torch.randn(4, 3, 112, 112)
+    least = {}
+    for budget in (1.0, 0.4, 0.15):
+        times = []
+        with torch.inference_mode():
+            for _ in range(4):
+                start = time.process_time()
+                nested(x, budget)
+                times.append(time.process_time() - start)
+        least[budget] = min(times)
+    assert least[0.15] < least[0.4] < least[1.0] / 1.2
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bfloat16_runs_with_and_without_gradients(autocast):
+    nested, x = model(alpha=0.3), images()
+    for parameter in nested.parameters():
+        parameter.data.mul_(0.3)
+    nested.alpha.data.fill_(0.3)
+    wanted = nested(x, 0.4).detach()
+    if not autocast:
+        nested, x = nested.to(torch.bfloat16), x.to(torch.bfloat16)
+    for form in ("grouped", "mask"):
+        nested.form = form
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            trained = nested(x, 0.4)
+            with torch.no_grad():
+                found = nested(x, 0.4)
+        trained.float().sum().backward()
+        # a token at the border of an expert may change sides when its probability is rounded
+        assert (found.float() - wanted).abs().max() < 0.1 * wanted.abs().max()
+        assert (trained.float() - wanted).abs().max() < 0.1 * wanted.abs().max()
+        assert nested.blocks[0].attn.qkv.weight.grad.isfinite().all()

@@ -179,7 +179,7 @@ class NestedBlocks(nn.Module):
                 )
                 gate = None if gate is None else gate.gather(1, move[..., None])
         if gate is not None:
-            gate = gate.transpose(0, 1)
+            gate = gate.transpose(0, 1).to(x.dtype)
             gate = torch.cat([gate.new_ones(prefix, *gate.shape[1:]), gate])  # (T, B, 1)
         return state, Plan(groups, mask, gate)
 

@@ -79,7 +79,7 @@ class Plan:
             if gate is None:
                 target.add_(update)
             else:
-                target.addcmul_(update.to(target.dtype), gate[group.start : group.stop].to(target.dtype))
+                target.addcmul_(update.to(target.dtype), gate[group.start : group.stop])
         return x
 
 
