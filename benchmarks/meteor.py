@@ -4,7 +4,7 @@ Run: python benchmarks/meteor.py [--captions coco_captions.jsonl.gz] [--images 1
 Needs: the extra ``meteor``, ``java``, Linux (the processor time of a running program). Cost: two minutes on one core.
 The file holds lines {"captions": [text, ...]}: the first caption of an image is scored against the others; every second
 image gets the caption of its neighbour. Each side is measured in a process of its own, in turns:
-the tables of METEOR are in the cache folder (a first run is timed apart), nothing else is warm. Times are wall seconds and
+the tables of METEOR are in the cache folder (a first run is timed apart), nothing else is warm. Times are wall and
 processor seconds of the process with its children, the medians of the rounds.
 """
 
