@@ -3,8 +3,8 @@
 Run: python benchmarks/meteor.py [--captions coco_captions.jsonl.gz] [--images 1000] [--rounds 3] [--out FILE.json]
 Needs: the extra ``meteor``, ``java``, Linux (the processor time of a running program). Cost: two minutes on one core.
 The file holds lines {"captions": [text, ...]}: the first caption of an image is scored against the others; every second
-image gets the caption of its neighbour. Each side is measured in a process of its own, in turns, as a user meets it. The
-tables of METEOR are in the cache folder (a first run is timed apart), nothing else is warm. Times are wall seconds and
+image gets the caption of its neighbour. Each side is measured in a process of its own, in turns:
+the tables of METEOR are in the cache folder (a first run is timed apart), nothing else is warm. Times are wall and
 processor seconds of the process with its children, the medians of the rounds.
 """
 
@@ -117,7 +117,8 @@ def one(side: str, path: Path, images: int) -> dict[str, Any]:
         times[name] = clock.look()
 
     found = {"ours": measure_ours, "theirs": measure_theirs}[side](said, wanted, clock, note)
-    times["meteor with start"] = tuple(map(sum, zip(times["meteor start"], times["meteor"])))
+    start, rest = times["meteor start"], times["meteor"]
+    times["meteor with start"] = start[0] + rest[0], start[1] + rest[1]
     return {"times": times, **found}
 
 

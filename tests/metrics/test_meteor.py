@@ -184,6 +184,16 @@ def test_words_as_the_program_sees_them(text, words):
     assert normalise(text, PREFIXES) == words.split()
 
 
+def test_soda_takes_the_order_of_starts_and_the_best_annotator(small):
+    """Predictions listed last to first; one annotator has both events as they are told, the other one of three."""
+    said = [{"timestamp": [5, 9], "sentence": "x runs"}, {"timestamp": [0, 4], "sentence": "big dog"}]
+    same = {"timestamps": [[0, 4], [5, 9]], "sentences": ["big dog", "x runs"]}
+    less = {"timestamps": [[0, 4], [5, 9], [9, 10]], "sentences": ["big dog", "q", "z"]}
+    references = [{"a": same, "b": less, "c": less}, {"a": less}]
+    found = soda_c({"a": said, "b": said, "c": []}, references, small.score)
+    assert found == pytest.approx([1.0, 2 * 0.5 * (1 / 3) / (0.5 + 1 / 3), 0.0], abs=1e-6)
+
+
 def test_tables_hold_what_was_read(small):
     rows = small.tables.paraphrases.find(["take part", "participate", "take", ""])
     assert rows[2] == rows[3] == -1 and small.tables.longest == 2

@@ -212,8 +212,8 @@ class MeteorScorer:
         for place in np.flatnonzero(rows >= 0).tolist():
             caption, start, length, _ = spans[place]
             phrases[caption].append((start, length, int(rows[place])))
-        for text, *known in zip(new, words, phrases):
-            self._captions[text] = _Caption(*known, self)
+        for text, known, found in zip(new, words, phrases):
+            self._captions[text] = _Caption(known, found, self)
 
     def _spans(self, caption: int, words: Sequence[str]) -> Iterator[tuple[int, int, int, str]]:
         """Caption, start, length and text of all that may be a phrase of the table of paraphrases."""
