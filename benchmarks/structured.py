@@ -1,6 +1,6 @@
 """Can the structured tasks be answered? From the scene's state by a nearest neighbour, from pixels by a small network.
 
-    python benchmarks/structured.py --seconds 60
+    python benchmarks/structured.py --seconds 15
 
 For each task: 1-nearest-neighbour accuracy on the number that the label comes from (1,000 train, 500 val), accuracy on
 val of a convolutional network trained on the 1,000 train pictures for so many seconds of one thread, the share of the
@@ -97,7 +97,7 @@ def trained(name: str, seconds: float) -> dict[str, float]:
 def main() -> None:
     """Run all tasks and write the results."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=15.0)
     seconds = parser.parse_args().seconds
     torch.set_num_threads(1)
     found = {}

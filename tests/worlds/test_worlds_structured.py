@@ -153,7 +153,8 @@ def test_the_files_and_the_manifest(tmp_path):
             assert np.array_equal(read_image(tmp_path / row["image"]), pixels[index])
         assert sorted(p.name for p in (tmp_path / split).iterdir()) == list(TASKS["count"].classes)
         assert len(list((tmp_path / split).rglob("*.png"))) == count
-    assert (tmp_path / "train.show.png").is_file()
+    assert (tmp_path.parent / f"{tmp_path.name}.train.show.png").is_file(), "not among the pictures"
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_what_is_in_the_way_is_told(tmp_path):

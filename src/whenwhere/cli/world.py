@@ -65,6 +65,7 @@ TASKS: dict[str, Row] = {
     "elevation": Row(_STRUCTURED, "from which of 9 heights a toy is seen, after smallNORB", *_SET),
 }
 _TASKS = "\n".join(f"{name}: {row.line}." for name, row in TASKS.items())
+Number = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]  # None: that of the task
 Task = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK", help=_TASKS)]
 
 
@@ -78,9 +79,9 @@ def world(
     *,
     out: Path = Path("world"),
     seed: str = "train",
-    count: int | None = None,
-    height: int | None = None,
-    width: int | None = None,
+    count: Number = None,
+    height: Number = None,
+    width: Number = None,
     rate: float = 12.0,
     seconds: float = 10.0,
     show: bool = False,
