@@ -104,6 +104,13 @@ class Distillation(nn.Module):
         taught: of which the means and deviations of the teacher's features are taken.
     """
 
+    mean: Tensor
+    std: Tensor
+    pooled_mean: Tensor
+    pooled_std: Tensor
+    map_mean: Tensor
+    map_std: Tensor
+
     def __init__(self, recipe: Recipe, taught: Taught) -> None:
         super().__init__()
         self.config = recipe
