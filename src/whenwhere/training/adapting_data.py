@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +14,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from whenwhere.adapt.adapted import Adapted, StatesAdapted
+from whenwhere.adapt.cache import Deferred, FeatureCache, View
+from whenwhere.adapt.store import DiskFull
 from whenwhere.datasets.labelled_files import Example
 from whenwhere.errors import InputError
 from whenwhere.training.trained import Progress, Tested
@@ -19,6 +23,7 @@ from whenwhere.training.trained import Progress, Tested
 _SHARE_OF_MEMORY = 0.4  # of what is free, for the activations of one piece
 _SHARE_FOR_PICTURES = 0.25  # of what is free, for decoded pictures
 _TEST_BATCH = 64
+_FILL = 128  # examples between two reports of progress
 
 
 class Store(Protocol):
@@ -100,6 +105,69 @@ class Pixels:
 
     def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:
         return {"pixels": self.pixels(examples), "label": labels}
+
+
+class States:
+    """States of the frozen backbone, kept on disk by :class:`whenwhere.adapt.cache.FeatureCache`.
+
+    Args:
+        model: whose backbone and taps they are for.
+        frames: pictures of a clip; 1 for images.
+        folder: of the cache.
+        mirror: also keep those of the mirror images.
+    """
+
+    def __init__(self, model: StatesAdapted, frames: int, folder: Path, mirror: bool) -> None:
+        views = (View(), View(flip=True)) if mirror else (View(),)
+        clip = frames if frames > 1 else None
+        try:
+            self.cache = FeatureCache(folder, model.backbone, model.taps, views=views, frames=clip)
+        except OSError as error:
+            raise InputError(
+                f"the cache {folder} cannot be made ({error.strerror})", "a folder that you may write", "use --cache"
+            ) from error
+        self.frames, self.cached = frames, (0, 0)
+        self._keys: dict[Example, np.ndarray] = {}
+
+    def take(
+        self, examples: Sequence[Example], progress: Progress
+    ) -> tuple[dict[Example, str], list[tuple[Example, str]]]:
+        items: dict[Example, Deferred] = {}
+        bad: list[tuple[Example, str]] = []
+        for example in examples:
+            try:
+                items[example] = Deferred(bytes.fromhex(example.hash()), partial(self._read, example))
+            except InputError as error:
+                bad.append((example, error.given))
+        self.cache.require_room(list(items.values()))
+        usable = list(items)
+        for start in range(0, len(usable), _FILL):
+            part = usable[start : start + _FILL]
+            try:
+                rows = self.cache.fill([items[example] for example in part])
+                self._keys.update(zip(part, rows))
+            except DiskFull:
+                raise
+            except InputError:  # find out which, and keep the others
+                for example in part:
+                    try:
+                        self._keys[example] = self.cache.fill([items[example]])[0]
+                    except DiskFull:
+                        raise
+                    except InputError as error:
+                        bad.append((example, error.given))
+            progress(start + len(part), len(usable), "states")
+        lacking = len(bad)
+        self.cached = (len(examples) - lacking - min(self.cache.stats.misses, len(examples) - lacking), len(examples))
+        return {example: items[example].content.hex() for example in self._keys}, bad
+
+    def _read(self, example: Example) -> np.ndarray:
+        pictures = example.pictures(self.frames)
+        return pictures[0] if self.frames == 1 else np.stack(pictures)
+
+    def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:
+        keys = np.array([self._keys[example][int(mirrored)] for example, mirrored in examples])
+        return {"states": self.cache.batch(keys), "label": labels}
 
 
 def test(
