@@ -209,10 +209,12 @@ class StatesAdapted(Adapted):
             (B, width) in the dtype of the head.
         """
         kept = state.to(dtype_of(self.backbone, state.dtype))
-        if state.ndim == 3:
-            return self.backbone.finish(kept).to(self.head.weight.dtype)
-        frames = self.backbone.finish(kept.flatten(0, 1)).to(self.head.weight.dtype)  # (B * T, width)
-        return frames.unflatten(0, state.shape[:2]).mean(1)
+        vectors = self.backbone.finish(kept.flatten(0, -3)).to(self.head.weight.dtype)  # (B, width) or (B * T, width)
+        if state.ndim == 4:
+            return vectors.unflatten(0, state.shape[:2]).mean(1)
+        return (
+            vectors.contiguous()
+        )  # a class token is a view that would keep the whole map alive for the head's gradient
 
     def logits_of(self, states: Sequence[Tensor]) -> Tensor:
         """Logits (B, classes) from the states of ``taps``."""

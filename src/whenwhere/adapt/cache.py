@@ -168,12 +168,13 @@ class FeatureCache:
         shapes: list[tuple[int, ...]] = list(shapes_to_keep(backbone, self.taps))
         if pooled:
             self.taps, shapes = (depth - 1,), [(backbone.width,)]
+        kept = [shape if frames is None or pooled else (frames, *shape) for shape in shapes]
         about = {
             "schema": SCHEMA,
             "backbone": backbone.name,
             "fingerprint": backbone.fingerprint(),
             "taps": self.taps,
-            "shapes": [shape if frames is None or pooled else (frames, *shape) for shape in shapes],
+            "shapes": kept,
             "dtype": dtype,
             "pooled": pooled,
             "size": backbone.size,
@@ -184,7 +185,7 @@ class FeatureCache:
         self.folder = Path(folder) / identity[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
         self._describe(about)
-        self.features = Features(self.folder, about["shapes"], dtype, shard_bytes, self.stats)
+        self.features = Features(self.folder, kept, dtype, shard_bytes, self.stats)
 
     @classmethod
     def of(cls, folder: str | os.PathLike[str], model: StatesAdapted, **options: Any) -> FeatureCache:

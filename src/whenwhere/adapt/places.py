@@ -27,7 +27,9 @@ class Places:
 
     def drop(self, place: int) -> None:
         """Forget the key of a place."""
-        self._recent = {key: at for key, at in self._recent.items() if at != place}
+        for key in [key for key, at in self._recent.items() if at == place]:
+            del self._recent[key]
+            self._forget_row(key)  # an older place of it
         self._places[self._places == place] = -1
 
     def find(self, keys: np.ndarray) -> np.ndarray:
@@ -50,12 +52,15 @@ class Places:
             row += 1
         return -1
 
+    def _forget_row(self, key: bytes) -> None:
+        if (row := self._row(key)) >= 0:
+            self._places[row] = -1
+
     def _merge(self) -> None:
         fresh = np.frombuffer(b"".join(self._recent), np.uint64).reshape(-1, 4)
         numbers = np.fromiter(self._recent.values(), np.int64, len(self._recent))
         for key in self._recent if len(self._keys) else ():
-            if (row := self._row(key)) >= 0:
-                self._places[row] = -1
+            self._forget_row(key)
         kept = self._places >= 0
         keys, places = np.concatenate([self._keys[kept], fresh]), np.concatenate([self._places[kept], numbers])
         order = np.argsort(keys[:, 0], kind="stable")

@@ -128,7 +128,7 @@ class Store:
         verified = self._verified.setdefault(shard, bytearray(self.per_shard))
         if not verified[ordinal]:
             entry = np.fromfile(self.path(shard, "index"), _ENTRY, 1, offset=ordinal * _ENTRY.itemsize)
-            if not len(entry) or _check(entry) != entry["check"] or zlib.crc32(record) != entry["crc"][0]:
+            if not len(entry) or _check(entry) != entry["check"] or zlib.crc32(record.data) != entry["crc"][0]:
                 self._strike_out(shard, ordinal, f"record {ordinal} of {data} is damaged")
             verified[ordinal] = 1
         return record
@@ -228,7 +228,7 @@ class _Writer:
         """Append, first the records, then their entries."""
         entries = np.zeros(len(keys), _ENTRY)
         entries["key"] = keys
-        entries["crc"] = [zlib.crc32(record) for record in records]
+        entries["crc"] = [zlib.crc32(record.data) for record in records]
         entries["check"] = _check(entries)
         try:
             _write_all(self.data, np.ascontiguousarray(records), self.count * self.record_bytes)
@@ -257,7 +257,7 @@ def _check(entries: np.ndarray) -> np.ndarray:
 
 
 def _write_all(file: int, array: np.ndarray, offset: int) -> None:
-    view = memoryview(array.view(np.uint8).reshape(-1))
+    view = array.view(np.uint8).reshape(-1).data
     while view:
         written = os.pwrite(file, view, offset)
         view, offset = view[written:], offset + written
