@@ -12,13 +12,13 @@ import torch.nn.functional as F
 
 from adapt.conftest import pixels_for
 from whenwhere.adapt.anatomy import anatomy
-from whenwhere.adapt.stream_adapters import AdaptFormer, AdaptFormerConfig, BottleneckConfig, Houlsby, Pfeiffer
 from whenwhere.adapt.ladder import Ladder, LadderConfig
 from whenwhere.adapt.lora import KINDS, Lora, LoraConfig, PeftAdapted, PeftSettings
 from whenwhere.adapt.methods import load_adapted, method
 from whenwhere.adapt.own_weights import FullFineTuning
 from whenwhere.adapt.prompts import DeepPromptConfig, PromptConfig, VptDeep, VptShallow
 from whenwhere.adapt.scale_shift import ScaleShift
+from whenwhere.adapt.stream_adapters import AdaptFormer, AdaptFormerConfig, BottleneckConfig, Houlsby, Pfeiffer
 from whenwhere.backbones.vision import TimmBackbone
 from whenwhere.errors import InputError, MissingDependency
 
