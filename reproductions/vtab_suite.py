@@ -22,7 +22,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -197,35 +197,23 @@ class Rows:
 
 
 def train_and_score(
-    arm: Arm,
-    rate: float,
-    seed: int,
-    backbone: Backbone,
-    classes: tuple[str, ...],
-    train: Inputs,
-    test: Inputs,
-    work: Path,
+    model: Adapted, rate: float, seed: int, train: Inputs, test: Inputs, work: Path
 ) -> dict[str, float]:
-    """One row: train with a learning rate, then score on ``test`` once."""
-    torch.manual_seed(seed)
-    model = arm.build(backbone, classes)
+    """One row: train a fresh model with a learning rate, then score it on ``test`` once."""
     taps = getattr(model, "taps", ())
     data, folder = Rows(train, taps), work / "run"
     shutil.rmtree(folder, ignore_errors=True)  # of a row that was stopped
     start = time.process_time()
-    config = FitConfig(**{**asdict(FIT), "lr": rate, "seed": seed})
-    fit(model, Batches(data, data.collate), config, folder)
+    fit(model, Batches(data, data.collate), replace(FIT, lr=rate, seed=seed), folder)
     seconds = time.process_time() - start
     shutil.rmtree(folder)
+    parts = torch.arange(len(test)).split(50)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        scores = [model.loss(test.batch(rows, taps)) for rows in torch.arange(len(test)).split(50)]
-    sizes = [len(rows) for rows in torch.arange(len(test)).split(50)]
-    means = {key: float(np.average([float(s[key]) for s in scores], weights=sizes)) for key in ("accuracy", "loss")}
-    return {
-        **{key: round(value, 4) for key, value in means.items()},
-        "train_cpu_s": round(seconds, 1),
-        **model.counts(),
-    }
+        scores = [model.loss(test.batch(rows, taps)) for rows in parts]
+    sizes = [len(rows) for rows in parts]
+    means = {key: np.average([float(score[key]) for score in scores], weights=sizes) for key in ("accuracy", "loss")}
+    scored = {key: round(float(value), 4) for key, value in means.items()}
+    return {**scored, "train_cpu_s": round(seconds, 1), **model.counts()}
 
 
 def chosen_rate(arm: Arm, runs: dict[str, dict[str, float]]) -> float:
