@@ -1,4 +1,4 @@
-"""Which patches of real photographs a learned router sends to the full expert: docs/mone_router.jpg.
+"""Which patches of real photographs a router sends to the full expert, before and after training: docs/mone_router.jpg.
 
 Command: ``python reproductions/mone_router_picture.py`` (needs ``pip install 'whenwhere[demo]'``)
 Cost: about three minutes of one core.
@@ -90,29 +90,33 @@ def train(steps: int, batch: int, seed: int = 0) -> tuple[NestedViT, list[Tensor
 
 
 @torch.no_grad()
-def picture(model: NestedViT, pool: list[Tensor]) -> np.ndarray:
-    """The photographs above, their experts below, uint8 (2 TILE, n TILE, 3)."""
+def picture(models: list[NestedViT], pool: list[Tensor]) -> np.ndarray:
+    """The photographs above, the experts of each model below, uint8 ((1 + models) TILE, n TILE, 3)."""
     tiles = []
     for image in pool[: len(SHOWN)]:
         side = min(image.shape[1:])
         y, x = ((size - side) // 2 for size in image.shape[1:])
         square = image[:, y : y + side, x : x + side]
-        experts, _ = model.routing(as_input(square)[None], BUDGET)
         tile = F.interpolate(square[None], (TILE, TILE), mode="bilinear", antialias=True)[0].clamp(0, 1)
         pixels = (tile * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-        tiles.append(np.concatenate([pixels, draw_experts(pixels, experts[0].numpy(), model.stack.experts)]))
+        column = [pixels]
+        for model in models:
+            experts, _ = model.routing(as_input(square)[None], BUDGET)
+            column.append(draw_experts(pixels, experts[0].numpy(), model.stack.experts))
+        tiles.append(np.concatenate(column))
     return np.concatenate(tiles, axis=1)
 
 
 def main() -> None:
     """Train, draw, and write the picture and what it came from."""
     torch.set_num_threads(1)
+    untrained, _ = train(steps=0, batch=1)
     model, pool = train(steps=300, batch=32)
     test = crops(pool, np.random.default_rng(1), 200)
     with torch.no_grad():
         hits = model(test["pixels"], BUDGET).argmax(1) == test["labels"]
-    result: dict[str, Any] = {"accuracy": 100 * float(hits.float().mean()), "alpha": float(model.alpha), "e_c": BUDGET}
-    write_image(PICTURE, picture(model, pool))
+    result: dict[str, Any] = {"accuracy": 100 * float(hits.float().mean()), "alpha": model.alpha.item(), "e_c": BUDGET}
+    write_image(PICTURE, picture([untrained, model], pool))
     OUT.parent.mkdir(parents=True, exist_ok=True)
     part = OUT.with_name(OUT.name + ".part")
     part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
