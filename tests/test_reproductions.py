@@ -164,3 +164,15 @@ def test_the_page_says_what_the_results_about_nested_experts_say(script):
 )
 def test_a_claim_about_nested_experts_is_judged_seed_by_seed(script, found, least, wanted):
     assert script("_mone_table").verdict(list(found), least) == wanted
+
+
+def test_the_picture_of_the_router_shows_photographs_above_their_experts(script):
+    made = script("mone_router_picture")
+    model, pool = made.train(steps=1, batch=2)
+    drawn = made.picture([model], pool)
+    assert drawn.shape == (2 * made.TILE, len(made.SHOWN) * made.TILE, 3)
+    photos, experts = drawn[: made.TILE].astype(int), drawn[made.TILE :].astype(int)
+    same = np.abs(photos - experts).max(axis=2) == 0
+    full = made.NestedViT.shares(model, made.BUDGET)[-1]
+    assert 0.5 * full < same.mean() < 0.5  # patches of the full expert stay as they are, the others get darker
+    assert experts.mean() < 0.8 * photos.mean()

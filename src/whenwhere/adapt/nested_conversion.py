@@ -95,11 +95,11 @@ def _require_plain(model: Any) -> None:
         raise InputError(f"a transformer with {', '.join(found)}", "a plain pre-norm one", _TODO)
 
 
-def _other_mlp(mlp: nn.Module) -> bool:
+def _other_mlp(mlp: Any) -> bool:
     if [name for name, _ in mlp.named_parameters()] != ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]:
         return True
-    x = torch.linspace(-4, 4, 17, device=mlp.fc1.weight.device)  # type: ignore[union-attr]
-    return not torch.allclose(mlp.act(x), nn.functional.gelu(x), atol=1e-6)  # type: ignore[operator]
+    x = torch.linspace(-4, 4, 17, device=mlp.fc1.weight.device)
+    return not torch.allclose(mlp.act(x), nn.functional.gelu(x), atol=1e-6)
 
 
 def _fold_layer_scale(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

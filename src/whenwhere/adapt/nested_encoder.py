@@ -165,7 +165,7 @@ class NestedBlocks(nn.Module):
             ),
         )
         mask: Tensor | None = None
-        groups = (Group(0, len(x), self.stack.width),)
+        groups: tuple[Group, ...] = (Group(0, len(x), self.stack.width),)
         if self.form == "mask":
             widths = torch.tensor(self.stack.widths, device=x.device)[experts]  # (B, N)
             inside = torch.arange(x.shape[2], device=x.device) < widths.t()[..., None]  # (N, B, D)

@@ -6,6 +6,7 @@ Both run the blocks of a :class:`whenwhere.adapt.nested.NestedViT` at full width
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,7 +99,8 @@ class MergingViT(_Reduced):
         prefix = self.vit.config.prefix
         x = self.vit.embed(pixels)
         size = torch.ones(x.shape[:2], device=x.device, dtype=x.dtype)
-        for block in self.vit.blocks:
+        blocks: Any = self.vit.blocks
+        for block in blocks:
             plan = self._plan(x.shape[1])
             x = x.transpose(0, 1).contiguous()  # (T, B, D)
             q, k, v = block.attn.heads_of(block.norm1(x), plan)
@@ -150,10 +152,11 @@ class DroppingViT(_Reduced):
         if not set(self.dropping) <= set(range(depth)):
             raise InputError(f"blocks {self.dropping}", f"block numbers in 0..{depth - 1}")
         self.kept = max(1, int(keep * vit.config.tokens + 1e-6))
-        self.scores = nn.ModuleDict({str(i): nn.Linear(vit.config.blocks.width, 1) for i in self.dropping})
-        for score in self.scores.values():
+        scores = {str(i): nn.Linear(vit.config.blocks.width, 1) for i in self.dropping}
+        for score in scores.values():
             nn.init.uniform_(score.weight, -0.02, 0.02)
             nn.init.zeros_(score.bias)
+        self.scores = nn.ModuleDict(scores)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes) of pixels (B, channels, size, size)."""

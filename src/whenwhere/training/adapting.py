@@ -1,7 +1,7 @@
 """From labelled files to an adapter: read, cache what the frozen backbone gives, train, test, and write it all down.
 
-This is what ``whenwhere adapt`` runs. One folder holds a run: ``recipe.json`` (what was asked for), ``run`` (checkpoints,
-from which it goes on to the bit after a kill), and at the end the adapter with its results.
+This is what ``whenwhere adapt`` runs. One folder holds a run: ``recipe.json`` (what was asked for), ``run`` (its
+checkpoints, from which it goes on to the bit after a kill), and at the end the adapter with its results.
 """
 
 from __future__ import annotations
