@@ -13,7 +13,8 @@ from safetensors import safe_open
 from whenwhere.backbones.vision import TimmBackbone, vision
 from whenwhere.errors import InputError
 from whenwhere.recipes import vit_tiny
-from whenwhere.recipes.vit_pictures import PictureOptions, Pool, _paste, picture, read_folder
+from whenwhere.recipes.demo_video import photograph
+from whenwhere.recipes.vit_pictures import PHOTOGRAPHS, PictureOptions, Pool, _paste, picture, read_folder
 from whenwhere.recipes.vit_teacher import Taught, make_taught, teach
 from whenwhere.recipes.vit_tiny import Distillation, Mirrored, Recipe, new_student, save
 from whenwhere.training.data import Batches
@@ -83,6 +84,12 @@ def test_a_folder_is_read_as_photographs_and_cut_outs(tmp_path):
     assert cut_outs[0][3].min() == 255
     with pytest.raises(InputError, match="--pictures"):
         read_folder(tmp_path / "nowhere")
+
+
+def test_the_photographs_are_in_the_packages():
+    pytest.importorskip("skimage", reason="scikit-image ships the photographs")
+    pytest.importorskip("sklearn", reason="scikit-learn ships two of them")
+    assert len(set(PHOTOGRAPHS)) == 16 and all(photograph(name).is_file() for name in PHOTOGRAPHS)
 
 
 def test_targets_are_what_the_teacher_says(taught, teacher):
