@@ -36,7 +36,7 @@ def adapt(
     backbone: str = "efficientnet-lite2",
     size: int | None = None,
     frames: int | None = None,
-    epochs: int = 30,
+    epochs: int = 10,
     batch: int = 64,
     lr: float | None = None,
     weight_decay: float = 1e-4,

@@ -61,7 +61,7 @@ class AdaptRecipe:
     backbone: str = "efficientnet-lite2"
     size: int | None = None
     frames: int = 1
-    epochs: int = 30
+    epochs: int = 10
     batch: int = 64
     lr: float = 1e-3
     weight_decay: float = 1e-4
@@ -180,7 +180,7 @@ def adapt_files(
         log_every=max(1, steps // 200),
         checkpoint_every=max(1, steps // 5),
         keep=1,
-        evaluate_every=max(1, -(-steps // 10)),
+        evaluate_every=max(1, -(-steps // 5)),
         device="cpu",
     )
     seen = examples.get("val") or examples["test"]
