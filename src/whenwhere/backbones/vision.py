@@ -7,7 +7,9 @@ contract, not by hooks, and never trains itself: it is built frozen and in evalu
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,29 @@ class Backbone(nn.Module):
     def pooled(self, pixels: Tensor) -> Tensor:
         """One vector per image, (B, width): what the pretrained classifier or projection would read."""
         raise NotImplementedError
+
+    def finish(self, state: Tensor) -> Tensor:
+        """From the last of :meth:`states` to what :meth:`pooled` gives: last norm and pooling, differentiable.
+
+        Args:
+            state: (B, N, D), the last block's or stage's output, perhaps changed by an adapter.
+
+        Returns:
+            (B, width).
+        """
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names, types, shapes and bytes of all weights and buffers: what an adapter was made for."""
+        known = self.__dict__.get("_fingerprint")
+        if known is None:
+            digest = hashlib.sha256()
+            for name, tensor in sorted(self.state_dict().items()):
+                data = tensor.detach().cpu().contiguous()
+                digest.update(f"{name} {data.dtype} {tuple(data.shape)};".encode())
+                digest.update(data.reshape(-1).view(torch.uint8).numpy())
+            known = self.__dict__["_fingerprint"] = digest.hexdigest()
+        return known
 
     def preprocess(self, images: Sequence[np.ndarray], size: int | None = None) -> Tensor:
         """Squash images to the input square and normalise them.
@@ -173,6 +198,15 @@ class TimmBackbone(Backbone):
     def pooled(self, pixels: Tensor) -> Tensor:
         return self.model.forward_head(self.model.forward_features(pixels), pre_logits=True)
 
+    def finish(self, state: Tensor) -> Tensor:
+        if self.is_vit:
+            return self.model.forward_head(self.model.norm(state), pre_logits=True)
+        side = math.isqrt(state.shape[1])  # the input is square, so is the map
+        features = state.transpose(1, 2).unflatten(2, (side, side))  # (B, h*w, C) -> (B, C, h, w)
+        if hasattr(self.model, "conv_head") and hasattr(self.model, "bn2"):  # EfficientNets widen once more
+            features = self.model.bn2(self.model.conv_head(features))
+        return self.model.forward_head(features, pre_logits=True)
+
 
 class TransformersBackbone(Backbone):
     """Vision tower of CLIP, SigLIP or DINOv2 as transformers implements it.
@@ -212,6 +246,13 @@ class TransformersBackbone(Backbone):
 
     def pooled(self, pixels: Tensor) -> Tensor:
         return self._run(pixels, False).pooler_output
+
+    def finish(self, state: Tensor) -> Tensor:
+        tower = getattr(self.model, "vision_model", self.model)
+        if "siglip" in self.model.config.model_type:
+            return tower.head(tower.post_layernorm(state))
+        norm = tower.post_layernorm if hasattr(tower, "post_layernorm") else tower.layernorm
+        return norm(state[:, 0])  # the class token
 
 
 def vision(name: str | Path, *, size: int | None = None) -> Backbone:
