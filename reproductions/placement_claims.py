@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from _placement_runs import (
     train,
 )
 from _placement_table import draw_maps, write_section
+from filelock import FileLock
 
 from whenwhere.adapt.gradient_rank import SCORES
 from whenwhere.backbones.vision import Backbone
@@ -68,6 +70,22 @@ def read(out: Path, new: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
+def add(out: Path, new: dict[str, Any], name: str, **found: Any) -> dict[str, Any]:
+    """Add runs or other fields to what the file has of a task by now: several calls may run side by side.
+
+    Returns:
+        The record as it then is.
+    """
+    with FileLock(Path(gettempdir()) / f"{out.stem}.lock"):
+        record = read(out, new)
+        task = record["tasks"].setdefault(name, {"runs": {}})
+        task["runs"].update(found.pop("runs", {}))
+        task.update(found)
+        record["tasks"] = {task: record["tasks"][task] for task in TASKS if task in record["tasks"]}
+        write(record, out)
+    return record
+
+
 def write(record: dict[str, Any], out: Path) -> None:
     """Write whole or not at all, a line for each run."""
     record["versions"] = {name: version(name) for name in ("torch", "timm", "numpy")}
@@ -93,7 +111,14 @@ def scored(task: Task) -> dict[str, Any]:
     tables = {name: plain(gradients.score(name)) for name in SCORES}
     tables |= {f"rank {rtol:g}": plain(gradients.score("rank", rtol)) for rtol in (1e-4, 1e-2)}
     cpu = round(time.process_time() - began, 1)
-    return {"tables": tables, "sensitivity": gradients.sensitivity(), "images": gradients.images, "cpu_s": cpu}
+    return {"tables": tables, "images": gradients.images, "cpu_s": cpu}
+
+
+def chosen_rate(found: dict[str, Any]) -> float:
+    """The learning rate that is best in validation with adapters at all parallel edges."""
+    if any(f"rate {rate:g}" not in found["runs"] for rate in RATES):
+        raise SystemExit("the learning rate of a task is not chosen yet: run the group rates first")
+    return max(RATES, key=lambda rate: found["runs"][f"rate {rate:g}"]["val"])
 
 
 def missing_arms(group: str, nodes: int, found: dict[str, Any]) -> dict[str, Arm | None]:
@@ -101,6 +126,8 @@ def missing_arms(group: str, nodes: int, found: dict[str, Any]) -> dict[str, Arm
     if group == "scores":
         return {} if "scores" in found else {"scores": None}
     if group == "guided":
+        if "scores" not in found:
+            raise SystemExit("a task has no scores yet: run the group scores first")
         arms = guided_arms(nodes, np.array(found["scores"]["tables"]["rank"]))
     else:
         arms = first_arms(nodes)[group]
@@ -121,10 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)  # sums come out the same everywhere
     size, until = Size(), time.monotonic() + 60 * options.minutes
     backbone = small_backbone(options.backbone, size.side)
-    nodes, record, tasks = 2 * backbone.depth + 1, read(options.out, settings(size, backbone)), {}
+    nodes, new, tasks = 2 * backbone.depth + 1, settings(size, backbone), {}
+    record = read(options.out, new)
     for group in [] if options.only_table else options.groups:
         for name in options.tasks:
-            found = record["tasks"].setdefault(name, {"runs": {}})
+            found = record["tasks"].get(name, {"runs": {}})
             if time.monotonic() > until:
                 break
             for key, arm in missing_arms(group, nodes, found).items():
@@ -133,14 +161,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if name not in tasks:
                     tasks[name] = make_task(name, backbone, size, options.shared)
                 if arm is None:
-                    found["scores"] = scored(tasks[name])
+                    record = add(options.out, new, name, scores=scored(tasks[name]))
                 else:
-                    rate = arm.rate or found["rate"]
-                    found["runs"][key] = {"edges": arm.edges, "rate": rate, **train(tasks[name], arm, rate)}
-                if group == "rates" and all(f"rate {rate:g}" in found["runs"] for rate in RATES):
-                    found["rate"] = max(RATES, key=lambda rate: found["runs"][f"rate {rate:g}"]["val"])
-                write(record, options.out)
-                print(name, key, json.dumps(found["runs"].get(key, "")), flush=True)
+                    rate = arm.rate or chosen_rate(found)
+                    run = {"edges": arm.edges, "rate": rate, **train(tasks[name], arm, rate)}
+                    record = add(options.out, new, name, runs={key: run})
+                    print(name, key, json.dumps(run), flush=True)
     if options.out == OUT:
         write_section(record)
         draw_maps(record, OUT.parent)
