@@ -13,6 +13,7 @@ from whenwhere.results.files import write_text
 PAGE = Path(__file__).resolve().parents[1] / "REPRODUCTIONS.md"
 OUT = Path(__file__).parent / "results" / "vtab_suite.json"
 PICTURE = OUT.with_suffix(".png")
+NONE = 500  # where the linear probe stands on the logarithmic axis, left of all others
 BEGIN, END = "<!-- vtab_suite.json -->", "<!-- end of vtab_suite.json -->"
 
 
@@ -100,13 +101,16 @@ def with_section(page: str, record: dict[str, Any]) -> str:
 def write_page(record: dict[str, Any]) -> None:
     """Write the section into REPRODUCTIONS.md, and the picture."""
     write_text(PAGE, with_section(PAGE.read_text(encoding="utf-8"), record))
-    groups = {name: [(max(weights, 1), value, bar)] for name, (weights, value, bar) in front(record).items()}
-    if groups:  # the linear probe trains nothing but its head: it stands at the left end of the logarithmic axis
+    groups: dict[str, list[tuple[float, float, float]]] = {}
+    for name, (weights, value, bar) in front(record).items():
+        groups.setdefault(name.split(",")[0], []).append((weights or NONE, value, bar))
+    if groups:
         points(
             PICTURE,
             groups,
-            x="trained weights without the head (1: none)",
+            x=f"trained weights without the head ({NONE} stands for none)",
             y="mean accuracy over tasks, %",
             logarithmic=True,
+            joined=True,
             front=True,
         )
