@@ -26,7 +26,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from adaptation import methods, saved_bytes, status, stepper
+from adaptation import counted, methods, status, stepper
 
 from whenwhere.backbones.vision import TimmBackbone
 
@@ -78,7 +78,7 @@ def child(name: str, frames: int, limit_gb: float) -> dict[str, Any]:
         "rss_with_backbone_gb": before / 1e9,
         "peak_rss_gb": peak / 1e9,
         "over_backbone_gb": (peak - before) / 1e9,
-        "saved_for_backward_gb": saved_bytes(model, batch) / 1e9,
+        "saved_for_backward_gb": counted(model, batch)[1] / 1e9,
     }
 
 
