@@ -1,13 +1,13 @@
 """What one optimiser step costs: LoSA against the linear probe and every other adaptation method, and from the cache.
 
-Run: python benchmarks/adaptation.py [--threads 1] [--rounds 3] [--out benchmarks/results/adaptation.json]
+Run: python benchmarks/adaptation.py [--threads 1] [--rounds 3] [--time-frames 8] [--methods ...]
 Cost: about a quarter of an hour on one core, and 8 GB of memory for full fine-tuning.
 
 ViT-B/16 of timm at 224 pixels with random weights, 16 frames, softmax over 10 classes, AdamW, float32. Of each method:
 
 - floating point operations of forward and backward pass, counted by torch's own counter;
 - bytes that autograd keeps for the backward pass: all storages it saves that are not parameters, each once;
-- peak resident memory of a process that makes two steps, less what it had with the backbone and one batch loaded;
+- peak resident memory of a process that makes one step, less what it had with the backbone and one batch loaded;
 - CPU seconds of a step with one thread, methods taking turns: the least of the rounds, so other load does not enter.
 """
 
@@ -79,23 +79,32 @@ def stepper(model: Adapted) -> Callable[[Any], None]:
     return step
 
 
-def saved_bytes(model: Adapted, batch: Any) -> int:
-    """Bytes of the storages that autograd keeps between forward and backward pass, parameters left out."""
-    own = [*model.parameters(), *model.backbone.parameters()]
-    weights = {parameter.untyped_storage().data_ptr() for parameter in own}
-    kept: dict[int, int] = {}
+class Kept:
+    """Bytes of the storages that autograd keeps from forward to backward pass, each once, parameters left out."""
 
-    def pack(tensor: Tensor) -> Tensor:
+    def __init__(self, model: Adapted) -> None:
+        own = [*model.parameters(), *model.backbone.parameters()]
+        self._weights = {parameter.untyped_storage().data_ptr() for parameter in own}
+        self._sizes: dict[int, int] = {}
+
+    def __enter__(self) -> Kept:
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._hooks.__exit__(*error)
+
+    def _pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in self._weights:
+            self._sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = model.loss(batch)["loss"]
-    total = sum(kept.values())
-    del loss
-    return total
+    @property
+    def bytes(self) -> int:
+        """All of them, as long as the loss is alive, so that no storage is counted in the place of another."""
+        return sum(self._sizes.values())
 
 
 def _attention(query: Any, key: Any, value: Any, *rest: Any, **options: Any) -> int:
@@ -113,12 +122,15 @@ CPU_ATTENTION = {
 }
 
 
-def flops(model: Adapted, batch: Any) -> int:
-    """Operations of forward and backward pass; a multiplication and an addition are two."""
+def counted(model: Adapted, batch: Any) -> tuple[int, int]:
+    """Operations of forward and backward pass, a multiply-add being two, and the bytes kept between them."""
     model.zero_grad(set_to_none=True)
     with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
-        model.loss(batch)["loss"].backward()
-    return int(counter.get_total_flops())
+        with Kept(model) as kept:
+            loss = model.loss(batch)["loss"]
+        size = kept.bytes
+        loss.backward()
+    return int(counter.get_total_flops()), size
 
 
 def status(field: str) -> int:
@@ -132,13 +144,13 @@ def child(name: str) -> dict[str, float]:
     model, batch = build(methods()[name])
     before = status("VmRSS")
     step = stepper(model)
-    for _ in range(2):
-        step(batch)
+    step(batch)
     peak = status("VmHWM")
+    operations, kept = counted(model, batch)
     return {
         **{f"trained_{part}": count for part, count in model.counts().items()},
-        "gflops": flops(model, batch) / 1e9,
-        "saved_mb": saved_bytes(model, batch) / 1e6,
+        "gflops": operations / 1e9,
+        "saved_mb": kept / 1e6,
         "peak_rss_mb": peak / 1e6,
         "peak_rss_over_backbone_mb": (peak - before) / 1e6,
     }
@@ -159,40 +171,41 @@ def step_seconds(names: list[str], rounds: int, frames: int) -> dict[str, float]
     return best
 
 
-def cached(rounds: int, folder: str) -> dict[str, float]:
-    """LoSA from pixels against LoSA from the cache, reading included."""
+def cached(rounds: int, frames: int, folder: str) -> dict[str, float]:
+    """LoSA from pixels against LoSA from the cache, reading included, in turns."""
     model, batch = build(Losa)
-    images = list(np.random.default_rng(0).integers(0, 256, (4 * FRAMES, 224, 224, 3), np.uint8))
+    batch = {key: value[:frames] for key, value in batch.items()}
+    images = list(np.random.default_rng(0).integers(0, 256, (4 * frames, 224, 224, 3), np.uint8))
     cache = FeatureCache.of(folder, model)
     start = time.process_time()
-    keys = cache.fill(images, batch=FRAMES)
+    keys = cache.fill(images, batch=frames)
     filling = time.process_time() - start
     data = CachedDataset(cache, keys, [i % CLASSES for i in range(len(images))])
 
-    def batch_from_cache(turn: int) -> dict[str, Any]:
+    def from_cache(turn: int) -> dict[str, Any]:
         rng = np.random.default_rng(turn)
-        return data.collate([data.sample(rng, int(i)) for i in rng.permutation(len(images))[:FRAMES]])
+        return data.collate([data.sample(rng, int(i)) for i in rng.permutation(len(images))[:frames]])
 
-    step, times = stepper(model), {"pixels": [], "cache": []}
-    walls: dict[str, list[float]] = {"pixels": [], "cache": []}
+    step, cpu, wall = stepper(model), {"pixels": float("inf"), "cache": float("inf")}, dict[str, float]()
     for turn in range(rounds + 1):
-        for kind, repeats in (("pixels", 1), ("cache", 5)):
+        for kind, repeats in (("pixels", 1), ("cache", 8)):
             for i in range(repeats):
-                wall, cpu = time.perf_counter(), time.process_time()
-                step(batch if kind == "pixels" else batch_from_cache(5 * turn + i))
-                times[kind].append(time.process_time() - cpu)
-                walls[kind].append(time.perf_counter() - wall)
-    counted = {"pixels": flops(model, batch), "cache": flops(model, batch_from_cache(0))}
+                since, used = time.perf_counter(), time.process_time()
+                step(batch if kind == "pixels" else from_cache(8 * turn + i))
+                if turn:  # the first is to warm up
+                    cpu[kind] = min(cpu[kind], time.process_time() - used)
+                    wall[kind] = min(wall.get(kind, float("inf")), time.perf_counter() - since)
+    pixels, states = counted(model, batch)[0], counted(model, from_cache(0))[0]
     return {
         "bytes_an_image": cache.record_bytes,
         "fill_cpu_seconds_an_image": filling / len(images),
-        "gflops_from_pixels": counted["pixels"] / 1e9,
-        "gflops_from_cache": counted["cache"] / 1e9,
-        "step_cpu_seconds_from_pixels": min(times["pixels"]),
-        "step_cpu_seconds_from_cache": min(times["cache"]),
-        "times_fewer_flops": counted["pixels"] / counted["cache"],
-        "times_less_cpu": min(times["pixels"]) / min(times["cache"]),
-        "times_less_wall": min(walls["pixels"]) / min(walls["cache"]),
+        "gflops_an_image_from_pixels": pixels / frames / 1e9,
+        "gflops_an_image_from_cache": states / frames / 1e9,
+        "step_cpu_seconds_an_image_from_pixels": cpu["pixels"] / frames,
+        "step_cpu_seconds_an_image_from_cache": cpu["cache"] / frames,
+        "times_fewer_flops": pixels / states,
+        "times_less_cpu": cpu["pixels"] / cpu["cache"],
+        "times_less_wall": wall["pixels"] / wall["cache"],
     }
 
 
@@ -201,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--time-frames", type=int, default=FRAMES, help="frames of a batch for the timing")
+    parser.add_argument("--time-frames", type=int, default=8, help="frames of a batch for the timing")
     parser.add_argument("--methods", nargs="+", help="these alone; default all that there are")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "adaptation.json")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -228,7 +241,7 @@ def main() -> None:
         for name in names
     }
     with tempfile.TemporaryDirectory() as folder:
-        epoch = cached(options.rounds, folder)
+        epoch = cached(options.rounds, options.time_frames, folder)
     about = {
         "model": MODEL,
         "frames": FRAMES,

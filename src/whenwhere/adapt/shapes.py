@@ -20,7 +20,8 @@ def state_shapes(backbone: Backbone) -> list[tuple[int, int]]:
     """Tokens and channels of the state of each layer, found without computing any."""
     if backbone not in _known:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            pixels = torch.empty(1, 3, backbone.size, backbone.size, dtype=dtype_of(backbone))
+            device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
+            pixels = torch.empty(1, 3, backbone.size, backbone.size, dtype=dtype_of(backbone), device=device)
             states = backbone.states(pixels, range(backbone.depth))
         _known[backbone] = [(int(state.shape[1]), int(state.shape[2])) for state in states]
     return _known[backbone]

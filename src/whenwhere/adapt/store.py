@@ -87,20 +87,17 @@ class Store:
             shard = int(index.stem)
             seen = self._seen.get(shard, 0)
             whole = min(_size(index) // _ENTRY.itemsize, _size(self.path(shard, "data")) // self.record_bytes)
-            doubtful = sorted(ordinal for s, ordinal in self._doubtful if s == shard)
-            first = min(seen, doubtful[0]) if doubtful else seen
-            if whole > first:
-                self._take(shard, first, np.fromfile(index, _ENTRY, whole - first, offset=first * _ENTRY.itemsize))
+            if whole > seen:
+                self._take(shard, seen, _entries(index, seen, whole - seen))
+            for ordinal in [ordinal for other, ordinal in self._doubtful if other == shard and ordinal < seen]:
+                self._take(shard, ordinal, _entries(index, ordinal, 1))
 
-    def _take(self, shard: int, first: int, entries: np.ndarray, own: bool = False) -> None:
-        seen, ordinals = self._seen.get(shard, 0), np.arange(first, first + len(entries))
-        fine = _check(entries) == entries["check"]
-        again = np.array([(shard, int(ordinal)) in self._doubtful for ordinal in ordinals] if self._doubtful else False)
-        new = fine & (own | (ordinals >= seen) | again)
-        self._places.put(entries["key"][new], shard << 32 | ordinals[new])
-        self._doubtful.difference_update((shard, int(ordinal)) for ordinal in ordinals[new])
+    def _take(self, shard: int, first: int, entries: np.ndarray) -> None:
+        ordinals, fine = np.arange(first, first + len(entries)), _check(entries) == entries["check"]
+        self._places.put(entries["key"][fine], shard << 32 | ordinals[fine])
+        self._doubtful.difference_update((shard, int(ordinal)) for ordinal in ordinals[fine])
         self._doubtful.update((shard, int(ordinal)) for ordinal in ordinals[~fine])
-        self._seen[shard] = max(seen, first + len(entries))
+        self._seen[shard] = max(self._seen.get(shard, 0), first + len(entries))
 
     def read(self, place: int) -> np.ndarray:
         """A record, as a read-only view of the mapped file.
@@ -127,7 +124,7 @@ class Store:
         record = np.frombuffer(held, np.uint8, self.record_bytes, start)
         verified = self._verified.setdefault(shard, bytearray(self.per_shard))
         if not verified[ordinal]:
-            entry = np.fromfile(self.path(shard, "index"), _ENTRY, 1, offset=ordinal * _ENTRY.itemsize)
+            entry = _entries(self.path(shard, "index"), ordinal, 1)
             if not len(entry) or _check(entry) != entry["check"] or zlib.crc32(record.data) != entry["crc"][0]:
                 self._strike_out(shard, ordinal, f"record {ordinal} of {data} is damaged")
             verified[ordinal] = 1
@@ -163,7 +160,7 @@ class Store:
             entries = self._writer.write(keys[done : done + take], records[done : done + take])
             if shard in self._verified:
                 self._verified[shard][first : first + take] = bytes(take)
-            self._take(shard, first, entries, own=True)
+            self._take(shard, first, entries)
             done += take
 
     def _next_writer(self) -> _Writer:
@@ -249,6 +246,10 @@ class _Writer:
         os.close(self.data)
         os.close(self.index)
         self.lock.release()
+
+
+def _entries(index: Path, first: int, count: int) -> np.ndarray:
+    return np.fromfile(index, _ENTRY, count, offset=first * _ENTRY.itemsize)
 
 
 def _check(entries: np.ndarray) -> np.ndarray:
