@@ -99,7 +99,6 @@ def test_a_claim_is_judged_seed_by_seed(script, figures, kind, verdict):
     assert table.verdict({"runs": runs}, claim) == verdict
 
 
-<<<<<<< HEAD
 def test_nested_arms_get_equal_training_and_are_scored(script):
     arms = script("_nested_arms")
     size = arms.Size(width=32, steps=4, batch=4, tests=20)
@@ -177,7 +176,8 @@ def test_the_picture_of_the_router_shows_photographs_above_their_experts(script)
     full = made.NestedViT.shares(model, made.BUDGET)[-1]
     assert 0.5 * full < same.mean() < 0.5  # patches of the full expert stay as they are, the others get darker
     assert experts.mean() < 0.8 * photos.mean()
-=======
+
+
 def _suite_record(**arms):
     run = {"train_cpu_s": 1800.0, "lr": 0.01, "loss": 0.0, "head": 10}
     runs = {
@@ -254,4 +254,3 @@ def test_the_page_says_what_the_suite_found(script):
         assert table.with_section(page, record) == page, "run python reproductions/vtab_suite.py --only-table"
     else:
         assert table.BEGIN not in page
->>>>>>> e685900ae71eb14300c09d5c649be2a371433690
