@@ -102,11 +102,19 @@ def filler(folder, first, last):
 
 
 def test_processes_fill_together_and_one_killed_in_the_middle_leaves_whole_records(tmp_path):
-    killed, other = filler(tmp_path, 0, 10**9), filler(tmp_path, 10**9, 10**9 + 500)
+    killed = filler(tmp_path, 0, 10**9)
     killed.stdout.readline()
     deadline = time.monotonic() + 60
-    while sum(p.stat().st_size for p in tmp_path.glob("*.index")) < 40 * 300 and time.monotonic() < deadline:
-        time.sleep(0.01)
+
+    def wait_for(records):
+        while sum(p.stat().st_size for p in tmp_path.glob("*.index")) < 40 * records:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    wait_for(50)
+    other = filler(tmp_path, 10**9, 10**9 + 500)
+    other.stdout.readline()
+    wait_for(300)
     killed.kill()
     assert killed.wait() < 0 and other.wait() == 0
     store = Store(tmp_path, SIZE, shard_bytes=200 * SIZE)

@@ -158,7 +158,7 @@ class Adapted(nn.Module):
         if saved.method != cls.method:
             raise WeightsError(f"{folder} holds an adapter of method {saved.method!r}", repr(cls.method))
         if backbone is None:
-            backbone = vision(saved.backbone)
+            backbone = vision(saved.backbone, size=saved.size)
         if backbone.fingerprint() != saved.fingerprint or backbone.size != saved.size:
             raise WeightsError(
                 f"{folder} was trained on {saved.backbone} at {saved.size} pixels "

@@ -33,8 +33,23 @@ from whenwhere.media import read_image
 
 SCHEMA = "whenwhere.features/1"
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-Item = str | os.PathLike[str] | np.ndarray
-"""A path of an image file; or uint8 (H, W, 3), for clips uint8 (T, H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """An item that is decoded only where its states are not there yet.
+
+    Args:
+        content: hash of what it holds, of any length.
+        read: gives uint8 (H, W, 3), for clips (T, H, W, 3); raises InputError where it cannot.
+    """
+
+    content: bytes
+    read: Callable[[], np.ndarray]
+
+
+Item = str | os.PathLike[str] | np.ndarray | Deferred
+"""A path of an image file; uint8 (H, W, 3), for clips uint8 (T, H, W, 3); or one that is decoded when needed."""
 
 
 @dataclass(frozen=True)
@@ -220,18 +235,7 @@ class FeatureCache:
             MediaError: an image that cannot be read.
         """
         store = self.features.store
-        store.refresh()
-        cost = self.cost(len(items))
-        if cost.bytes > cost.free - keep_free:  # perhaps part of it is there
-            keys = [self._keys(_content(item)) for item in items]
-            missing = sum(int((store.find(row) < 0).sum()) for row in keys)
-            need = missing * (self.record_bytes + 40)
-            if missing and need > cost.free - keep_free:
-                raise InputError(
-                    f"{need / 1e9:.2f} GB of features for {missing} records, with {cost.free / 1e9:.2f} GB free",
-                    f"that and {keep_free / 1e9:.2f} GB that stay free",
-                    "tap fewer layers, store bfloat16, take fewer views, or choose another folder",
-                )
+        self.require_room(items, keep_free)
         out = np.zeros((len(items), len(self.views)), KEY)
         try:
             for start in range(0, len(items), batch):
@@ -242,6 +246,31 @@ class FeatureCache:
         finally:
             store.close()
         return out
+
+    def require_room(self, items: Sequence[Item], keep_free: int = 1 << 30) -> None:
+        """Refuse items whose states would not fit on the disk.
+
+        Args:
+            items: as for :meth:`fill`.
+            keep_free: bytes that stay free.
+
+        Raises:
+            InputError: not enough room; says how much there is and what to do.
+        """
+        store = self.features.store
+        store.refresh()
+        cost = self.cost(len(items))
+        if cost.bytes <= cost.free - keep_free:
+            return  # even if none of it is there
+        keys = [self._keys(_content(item)) for item in items]
+        missing = sum(int((store.find(row) < 0).sum()) for row in keys)
+        need = missing * (self.record_bytes + 40)
+        if missing and need > cost.free - keep_free:
+            raise InputError(
+                f"{need / 1e9:.2f} GB of features for {missing} records, with {cost.free / 1e9:.2f} GB free",
+                f"that and {keep_free / 1e9:.2f} GB that stay free",
+                "tap fewer layers, store bfloat16, take fewer views, or choose another folder",
+            )
 
     def states(self, items: Sequence[Item], view: int = 0) -> list[Tensor]:
         """States of items, computed where they are not there or damaged; as :meth:`batch`."""
@@ -413,6 +442,8 @@ class CachedDataset:
 
 def _content(item: Item) -> bytes:
     """Hash of what an item holds."""
+    if isinstance(item, Deferred):
+        return item.content
     if isinstance(item, np.ndarray):
         head = f"{item.dtype} {item.shape};".encode()
         return hashlib.sha256(head + np.ascontiguousarray(item).tobytes()).digest()
@@ -421,6 +452,8 @@ def _content(item: Item) -> bytes:
 
 def _read(item: Item) -> tuple[bytes, Callable[[], np.ndarray]]:
     """Hash of an item, and what gives its pixels, from the very bytes that were hashed."""
+    if isinstance(item, Deferred):
+        return item.content, item.read
     if isinstance(item, np.ndarray):
         return _content(item), lambda: item
     encoded = _file(item)

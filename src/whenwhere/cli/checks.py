@@ -25,7 +25,6 @@ FREE_BYTES = 1_000_000_000
 _OPTIONAL_FOR = {
     "lm": "a language model as captioner",
     "draw": "supervision.Detections",
-    "plots": "figures of benchmarks",
     "demo": "the photos of the demo",
     "detection": "AP of boxes",
     "meteor": "METEOR",
