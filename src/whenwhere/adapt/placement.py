@@ -76,7 +76,7 @@ class PlacedAdapters(Adapted):
         InputError: no transformer, or an edge outside of it.
     """
 
-    method = "placement"
+    method = "placed"
     Config = PlacementConfig
 
     def __init__(self, backbone: Backbone, labels: Sequence[str], config: PlacementConfig | None = None) -> None:

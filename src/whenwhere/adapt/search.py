@@ -282,7 +282,7 @@ def single_edge_sweep(
         progress: as in :func:`try_placements`.
 
     Returns:
-        float64 (n, n), [source, target], NaN where not tried: a table for :func:`whenwhere.media.heat_map`.
+        float64 (n, n), [source, target], NaN where not tried: a table for :func:`whenwhere.reports.charts.heat_map`.
     """
     tried = all_edges(nodes) if edges is None else list(check_edges(edges, nodes))
     trials = try_placements(evaluate, [(edge,) for edge in tried], progress)
