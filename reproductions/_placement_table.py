@@ -114,7 +114,7 @@ def _best_above(draws: str, worse: str) -> Callable[[dict[str, Any]], float]:
 
 def _spread(task: dict[str, Any]) -> float:
     found = singles(task).values()
-    return max(found) - min(found) - 6 * seed_noise(task)  # the noise alone spans about 5 over 70 edges
+    return max(found) - min(found) - 6 * seed_noise(task)  # the noise alone spans about 5 over 80 edges
 
 
 def _recurrent(task: dict[str, Any]) -> float:
