@@ -176,3 +176,81 @@ def test_the_picture_of_the_router_shows_photographs_above_their_experts(script)
     full = made.NestedViT.shares(model, made.BUDGET)[-1]
     assert 0.5 * full < same.mean() < 0.5  # patches of the full expert stay as they are, the others get darker
     assert experts.mean() < 0.8 * photos.mean()
+
+
+def _suite_record(**arms):
+    run = {"train_cpu_s": 1800.0, "lr": 0.01, "loss": 0.0, "head": 10}
+    runs = {
+        name: {what: {**run, "accuracy": value, "adapter": weights} for what, value in rows.items()}
+        for name, (weights, rows) in arms.items()
+    }
+    return {"settings": {"fit": {"steps": 5, "batch": 2}, "tuned_on": "a"}, "tuning": {}, "runs": runs}
+
+
+def test_the_suite_averages_tasks_then_seeds(script, tmp_path, monkeypatch):
+    table = script("_vtab_table")
+    rows = {"a/0": 0.5, "b/0": 0.7, "a/1": 0.6, "b/1": 0.8, "a/2": 0.9}  # the third seed is not through
+    record = _suite_record(linear=(0, {"a/0": 0.25}), losa=(1500, rows))
+    assert table.front(record)["losa"] == pytest.approx((1500, 65.0, math.sqrt(50)))
+    assert "linear" not in table.front(record)
+    monkeypatch.setattr(table, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(table, "PICTURE", tmp_path / "front.png")
+    table.PAGE.write_text("# Page\n\nbefore\n")
+    table.write_page(record)
+    page = table.PAGE.read_text(encoding="utf-8")
+    assert "| losa | 1,500 | 0.01 | 1800 | 66.7 ± 20.8 | 75.0 ± 7.1 | 65.0 ± 7.1 | 2 |" in page
+    assert "| linear | 0 | 0.01 | 1800 | 25.0 | - | - | 0 |" in page and "3.0 hours" in page
+    assert table.PICTURE.stat().st_size > 1000 and page.startswith("# Page\n\nbefore")
+    assert table.with_section(page, record) == page
+
+
+def test_the_suite_takes_the_rate_of_the_best_accuracy_then_of_the_least_loss(script):
+    suite = script("vtab_suite")
+    found = {"0.001": (0.5, 1.0), "0.003": (0.6, 1.2), "0.01": (0.6, 1.1)}
+    runs = {rate: {"accuracy": accuracy, "loss": loss} for rate, (accuracy, loss) in found.items()}
+    assert suite.chosen_rate(suite.Arm("losa"), runs) == 0.01
+    record = {"tuning": {}, "runs": {}}
+    left = list(suite.jobs(record))
+    assert len(left) == 3 * len(suite.ARMS) + 24 * len(suite.ARMS)
+    assert {what for place, _, what in left[3 * len(suite.ARMS) :][: 8 * len(suite.ARMS)]} == {
+        f"{task}/0" for task in suite.TASKS
+    }
+    record["tuning"]["losa"] = {"0.001": {}}
+    record["runs"]["full"] = {"digits/0": {}}
+    again = list(suite.jobs(record))
+    assert len(again) == len(left) - 2 and ("runs", "full", "digits/0") not in again
+
+
+def test_a_row_of_the_suite_is_trained_and_scored(script, tmp_path, monkeypatch):
+    from adapt.conftest import MAKERS
+    from whenwhere.backbones.vision import vision
+
+    suite = script("vtab_suite")
+    torch.manual_seed(0)
+    MAKERS["vit with mean pooling"](tmp_path / "vit")
+    backbone = vision(tmp_path / "vit")
+    monkeypatch.setattr(suite, "FIT", dataclasses.replace(suite.FIT, steps=12, warmup=2))
+    task = suite.read_task("digits", tmp_path, tmp_path)
+    assert task.train.pixels.shape == (1000, 8, 8, 3) and task.test.pixels.shape == (797, 8, 8, 3)
+    small = task.train.part(slice(60))
+    for name, states in (("ladder", True), ("adaptformer", False)):
+        inputs = suite.Inputs(backbone, small, states)
+        rows = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            model = suite.ARMS[name].build(backbone, task.classes)
+            rows.append(suite.train_and_score(model, 3e-3, 3, inputs, inputs, tmp_path))
+        assert rows[0]["loss"] < math.log(10) and 0 <= rows[0]["accuracy"] <= 1
+        assert {k: v for k, v in rows[0].items() if k != "train_cpu_s"} == {
+            k: v for k, v in rows[1].items() if k != "train_cpu_s"
+        }
+
+
+def test_the_page_says_what_the_suite_found(script):
+    table = script("_vtab_table")
+    page = table.PAGE.read_text(encoding="utf-8")
+    if table.OUT.is_file():
+        record = json.loads(table.OUT.read_text(encoding="utf-8"))
+        assert table.with_section(page, record) == page, "run python reproductions/vtab_suite.py --only-table"
+    else:
+        assert table.BEGIN not in page

@@ -8,13 +8,35 @@ import pytest
 
 from whenwhere.cli import main
 from whenwhere.cli.world import TASKS
+from whenwhere.media import read_image
 
 FEW = ["--count", "1", "--height", "32", "--width", "48", "--rate", "4", "--seconds", "3"]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_has_a_writer(task):
-    assert callable(importlib.import_module(TASKS[task][0]).write)
+    assert callable(importlib.import_module(TASKS[task].module).write)
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("segmentation", "1 picture in"),
+        ("elevation", "1 picture in"),
+        ("cater", "1 clip of each kind of camera in"),
+    ],
+)
+def test_what_was_made_is_called_by_its_name(task, said, tmp_path, capsys):
+    assert main(["world", task, "--out", str(tmp_path), *FEW, "--rate", "10"]) == 0
+    assert capsys.readouterr().out.startswith(said)
+
+
+def test_structured_tasks_have_sizes_of_their_own(tmp_path, capsys):
+    assert main(["world", "location", "--out", str(tmp_path), "--count", "20"]) == 0
+    assert capsys.readouterr().out == f"20 pictures in {tmp_path}\n"
+    made = [read_image(path) for path in (tmp_path / "train").rglob("*.png")]
+    assert [picture.shape for picture in made] == [(64, 64, 3)] * 20
+    assert TASKS["count"].count == 1000
 
 
 def test_clips_with_labels_appear_in_a_new_folder(tmp_path, capsys):

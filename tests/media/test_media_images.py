@@ -81,6 +81,9 @@ def test_odd_modes():
     over_white = np.where(np.arange(64)[None, :, None] < 32, 255, rgb)
     assert np.array_equal(read_image(encoded(Image.fromarray(holes))), over_white)
     assert read_image(encoded(Image.fromarray(grey > 100))).shape == (4, 64, 3)
+    assert np.array_equal(read_image(encoded(Image.fromarray(holes)), alpha=True), holes)
+    opaque = read_image(encoded(Image.fromarray(deep)), alpha=True)
+    assert np.array_equal(opaque[..., :3], rgb) and (opaque[..., 3] == 255).all()
 
 
 def test_animations(tmp_path):

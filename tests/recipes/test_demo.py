@@ -90,7 +90,7 @@ def test_a_pan_moves_from_window_to_window():
         pytest.approx(199, abs=1.5),
     )
     scene = replace(SCENES[0], look=Pan((0.3, 0.5, 0.8), (0.7, 0.5, 0.6)))
-    path = demo_video._photograph("chelsea.png")
+    path = demo_video.photograph("chelsea.png")
     frames = list(demo_video.shot(scene, path, SMALL, 10))
     steps = [np.abs(b.astype(int) - a).mean() for a, b in zip(frames, frames[1:])]
     assert len(frames) == 70 and min(steps[20:50]) > 0.5 and max(steps) < 30
@@ -98,10 +98,10 @@ def test_a_pan_moves_from_window_to_window():
 
 def test_photographs_that_are_not_there_name_the_remedy(monkeypatch):
     with pytest.raises(MissingDependency, match=r"no nothing\.png.*whenwhere\[demo\]"):
-        demo_video._photograph("nothing.png")
+        demo_video.photograph("nothing.png")
     monkeypatch.setattr(demo_video.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match="neither scikit-image"):
-        demo_video._photograph("chelsea.png")
+        demo_video.photograph("chelsea.png")
 
 
 @pytest.fixture

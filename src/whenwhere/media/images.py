@@ -37,7 +37,7 @@ _SUFFIX_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEB
 ImageLike = str | os.PathLike[str] | bytes | BinaryIO
 
 
-def read_image(source: ImageLike, *, limits: Limits | None = None) -> np.ndarray:
+def read_image(source: ImageLike, *, limits: Limits | None = None, alpha: bool = False) -> np.ndarray:
     """Read one image, upright.
 
     EXIF orientation is applied; transparent parts show white; 16-bit and float images are scaled to 8 bits; of an
@@ -47,21 +47,23 @@ def read_image(source: ImageLike, *, limits: Limits | None = None) -> np.ndarray
         source: path, encoded bytes, or an open binary file; one that cannot seek, such as a pipe, is read to its end.
         limits: `max_image_pixels` is checked before memory for the pixels is taken, `max_image_bytes` while a pipe is
             read.
+        alpha: whether transparent parts are told instead, in a fourth channel: 0 where nothing shows.
 
     Returns:
-        uint8 (height, width, 3) RGB.
+        uint8 (height, width, 3) RGB, or (height, width, 4) with `alpha`.
 
     Raises:
         MediaError: when it is missing, no image, damaged or too large.
     """
-    name = _name(source)
+    name, shown = _name(source), "RGBA" if alpha else "RGB"
     with _open(source, limits or Limits()) as image:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of damage that does not touch the pixels
                 image.load()
                 upright = ImageOps.exif_transpose(image)
-                return np.array(_to_rgb(upright))
+                see_through = alpha and upright.has_transparency_data
+                return np.array(upright.convert("RGBA") if see_through else _to_rgb(upright).convert(shown))
         except _ERRORS as error:
             raise MediaError(f"{name} is damaged ({_reason(error)})", "a complete image", "copy it again") from error
 

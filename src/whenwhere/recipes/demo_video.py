@@ -234,7 +234,7 @@ def build(folder: Path, scenes: tuple[Scene, ...] = SCENES, *, size: tuple[int, 
         MissingDependency: scikit-image or scikit-learn is not installed, or has not the photographs.
         WeightsError: the clips cannot be had, or are not the pinned ones.
     """
-    places = {scene.file: _photograph(scene.file) for scene in scenes if isinstance(scene.look, Pan)}
+    places = {scene.file: photograph(scene.file) for scene in scenes if isinstance(scene.look, Pan)}
     if len(places) < len({scene.file for scene in scenes}):
         found = clips()
         places |= {scene.file: found / scene.file for scene in scenes if isinstance(scene.look, Cut)}
@@ -365,7 +365,7 @@ def clips() -> Path:
     return folder
 
 
-def _photograph(name: str) -> Path:
+def photograph(name: str) -> Path:
     """Path of a photograph that comes with scikit-image or scikit-learn; nothing is downloaded or imported."""
     present = []
     for package, folder in (("skimage", "data"), ("sklearn", "datasets/images")):

@@ -44,7 +44,8 @@ def write(job: Job) -> None:
         if job.show:
             found = _objects(seen)
             names = [classes(scene)[number] for number, _ in found]
-            tinted = seen.rgb[0] // 2 + palette()[labels.labels] // 2
+            coloured = seen.rgb[0] // 2 + palette()[labels.labels] // 2
+            tinted = np.where(labels.labels[..., None] > 0, coloured, seen.rgb[0])
             shown = stills.drawn(tinted, [item.box for _, item in found], names)
             write_image(job.out / f"{job.name(index)}.show.png", shown)
     voc.write_list(job.out / "classes.txt", list(NAMES))

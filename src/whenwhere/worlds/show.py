@@ -16,7 +16,9 @@ from whenwhere.worlds import grammar
 from whenwhere.worlds.render import Rendered, render
 from whenwhere.worlds.scene import Scene
 
-_SHEET = (3, 4)  # rows and columns of a sheet of pictures
+_SHEET = (4, 3)  # rows and columns of a sheet of pictures
+_GAP = 4  # pixels between them
+_DARK = 20
 _MOST_RATE = 120.0
 
 
@@ -91,7 +93,7 @@ class Job:
 
 
 def drawn(scene: Scene, seen: Rendered, notes: Sequence[tuple[float, float, str]] = ()) -> list[np.ndarray]:
-    """Return the frames with boxes, names, the time and what happens, uint8 (H, W, 3) each.
+    """Return the frames, enlarged, with boxes, names, the time and what happens, uint8 (H, W, 3) each.
 
     Args:
         scene: what is in them.
@@ -105,7 +107,10 @@ def drawn(scene: Scene, seen: Rendered, notes: Sequence[tuple[float, float, str]
     for number, time in enumerate(seen.times.tolist()):
         lines = [f"{time:.1f} s", *(text for start, end, text in notes if start <= time <= end)]
         note = "\n".join(lines)
-        found.append(annotate(seen.rgb[number], seen.boxes[number], names, colours, note=note))
+        boxes = seen.boxes[number]
+        found.append(
+            annotate(seen.rgb[number], boxes, names, colours, note=note, scale=enlargement(len(seen.rgb[number])))
+        )
     return found
 
 
@@ -113,13 +118,39 @@ def sheet(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Return up to twelve of the pictures, evenly spaced, side by side: uint8 (H, W, 3)."""
     rows, columns = _SHEET
     count = min(len(pictures), rows * columns)
-    chosen = [pictures[round(at)] for at in np.linspace(0, len(pictures) - 1, count)]
-    chosen += [np.zeros_like(chosen[0])] * (-count % columns)
-    lines = [np.concatenate(chosen[at : at + columns], axis=1) for at in range(0, len(chosen), columns)]
-    return np.concatenate(lines)
+    return grid([pictures[round(at)] for at in np.linspace(0, len(pictures) - 1, count)], columns)
+
+
+def grid(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Return pictures of one size side by side, row after row, with dark lines between them: uint8 (H, W, 3)."""
+    height, width, _ = pictures[0].shape
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    found = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), _DARK, np.uint8)
+    for number, picture in enumerate(pictures):
+        y, x = number // columns * (height + _GAP), number % columns * (width + _GAP)
+        found[y : y + height, x : x + width] = picture
+    return found
+
+
+def labelled(pictures: Sequence[np.ndarray], words: Sequence[str], columns: int = 6) -> np.ndarray:
+    """Return small pictures, enlarged, each above its word, side by side: uint8 (H, W, 3)."""
+    scale = enlargement(len(pictures[0]), 192)
+    strip = math.ceil(24 / scale)
+    found = []
+    for picture, word in zip(pictures, words, strict=True):
+        ground = np.full((len(picture) + strip, *picture.shape[1:]), _DARK, np.uint8)
+        ground[: len(picture)] = picture
+        found.append(annotate(ground, note=word, scale=scale))
+    return grid(found, columns)
+
+
+def enlargement(height: int, least: int = 480) -> int:
+    """Return how many times a picture is enlarged for people to be at least so many pixels high."""
+    return max(1, math.ceil(least / height))
 
 
 def _light(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
     """The colour, brightened so that it can be read on a dark ground."""
-    red, green, blue = (min(255, 60 + value) for value in rgb)
+    red, green, blue = (min(255, 90 + value) for value in rgb)
     return red, green, blue
