@@ -319,9 +319,14 @@ def draw_maps(record: dict[str, Any], folder: Path) -> None:
                 columns="target node",
                 title=title,
                 bar=bar,
-                low=float(np.nanquantile(table, 0.1 if what == "rank" else 0.0)),
+                low=float(np.quantile(table, 0.1)) if what == "rank" else _below(list(found.values())),
                 marks=marks,
             )
+
+
+def _below(values: list[float]) -> float:
+    """A little below the least value, so that no cell is as white as those that were not tried."""
+    return min(values) - 0.2 * (max(values) - min(values))
 
 
 if __name__ == "__main__":
