@@ -204,6 +204,10 @@ def test_intervals_hold_the_figures(run, files):
     for name, (low, high) in report["intervals"].items():
         assert low <= report["figures"][name] + 1e-9 and report["figures"][name] <= high + 1e-9, name
     assert json.loads(run(*common)[1]) == report
+    if "METEOR" in report["figures"]:
+        assert report["left_out"]["intervals"].startswith("none for METEOR,") and "METEOR of" in report["convention"]
+    else:
+        assert "intervals" not in report["left_out"] and "METEOR" not in report["convention"]
 
 
 def test_one_item_has_no_interval(run, files):

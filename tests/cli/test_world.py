@@ -43,7 +43,15 @@ def test_clips_with_labels_appear_in_a_new_folder(tmp_path, capsys):
     out = tmp_path / "made" / "here"
     assert main(["world", "dense_events", "--out", str(out), *FEW]) == 0
     assert capsys.readouterr().out == f"1 clip in {out}\n"
-    assert sorted(path.name for path in out.iterdir()) == ["00000.json", "00000.mp4", "captions.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("00000.json", "00000.mp4", "00000.show.png", "captions.json")
+    ]
+
+
+def test_the_first_clip_has_a_sheet_in_any_case(tmp_path):
+    assert main(["world", "scenes", "--out", str(tmp_path), *FEW, "--count", "2"]) == 0
+    assert [path.name for path in tmp_path.glob("*.show.*")] == ["00000.show.png"]
+    assert read_image(tmp_path / "00000.show.png").std() > 1
 
 
 def test_show_adds_pictures_for_people(tmp_path):

@@ -33,7 +33,7 @@ class Job:
         size: height and width in pixels, both even.
         rate: frames per second.
         seconds: length of a clip.
-        show: whether to write pictures for people too.
+        show: whether to write pictures for people of every clip; without it, of the first alone.
 
     Raises:
         InputError: a number is out of range.
@@ -61,6 +61,10 @@ class Job:
         """Return the name of a clip, without a suffix."""
         return f"{index:05d}"
 
+    def shown(self, index: int, first: int = 1) -> bool:
+        """Whether a picture for people is wanted of clip ``index``; without ``show``, of the first ones only."""
+        return self.show or index < first
+
     @property
     def frames(self) -> int:
         """Number of frames of a clip."""
@@ -72,7 +76,7 @@ class Job:
         return MediaRef(f"{self.name(index)}.mp4", self.frames / self.rate, width, height, self.rate)
 
     def clip(self, index: int, scene: Scene, notes: Sequence[tuple[float, float, str]] = ()) -> Rendered:
-        """Render a scene and write its video, and pictures for people if they are wanted.
+        """Render a scene and write its video, a sheet for people of the first clip, and with ``show`` of all.
 
         Args:
             index: of the clip.
@@ -85,9 +89,10 @@ class Job:
         times = np.arange(self.frames) / self.rate
         seen = render(scene, times, self.size, smooth=2)
         write_video(self.out / f"{self.name(index)}.mp4", seen.rgb, self.rate, reproducible=True)
-        if self.show:
+        if self.shown(index):
             pictures = drawn(scene, seen, notes)
-            write_video(self.out / f"{self.name(index)}.show.mp4", pictures, self.rate, reproducible=True)
+            if self.show:
+                write_video(self.out / f"{self.name(index)}.show.mp4", pictures, self.rate, reproducible=True)
             write_image(self.out / f"{self.name(index)}.show.png", sheet(pictures))
         return seen
 
