@@ -216,7 +216,9 @@ def test_one_item_has_no_interval(run, files):
     report = json.loads(out)
     assert code == 0 and report["intervals"] == {} and report["figures"]["MR-full-R1@0.7"] == 1.0
     assert report["left_out"]["intervals"] == "an interval of one item is not defined; it takes two or more"
-    assert report["figures"]["MR-long-mAP"] is None and "no record has saliency_scores" in report["left_out"]["HL"]
+    assert report["figures"]["MR-long-mAP"] is None
+    assert report["left_out"]["MR-long"] == "no true window is of this length"
+    assert "no record has saliency_scores" in report["left_out"]["HL"]
     code, out, _ = run(*common)
     assert code == 0 and "left out: intervals: an interval of one item is not defined" in out
 

@@ -182,6 +182,7 @@ def write(job: Job) -> None:
 
 def _clip(job: Job, root: Path, video: CaterVideo, shown: bool) -> CaterScene:
     known = video.known
+    job.check_clip()
     seen = render(video.scene, video.times, job.size, smooth=2)
     write_video(root / "videos" / known.filename, seen.rgb, job.rate)
     name = known.filename.removesuffix(".avi")
