@@ -51,7 +51,7 @@ def predict(adapter: Adapter, files: Files, *, top: int = 1, jsonl: bool = False
             if source.path is None or source.kind != "file":
                 raise InputError(f"{source.name} is not a file", "a picture or clip on disk")
             said = trained.predict([source.path])[0][:top]
-        except (InputError, OSError) as error:
+        except (WhenwhereError, OSError) as error:
             if len(found) == 1:
                 raise
             complain(error)

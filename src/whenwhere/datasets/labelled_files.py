@@ -62,8 +62,9 @@ class Example:
 
     @property
     def name(self) -> str:
-        """How messages and result files call it."""
-        return f"{self.path}!{self.member}" if self.member else str(self.path)
+        """How messages and result files call it; bytes that are not UTF-8 are replaced."""
+        name = f"{self.path}!{self.member}" if self.member else str(self.path)
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     @property
     def is_video(self) -> bool:
@@ -119,9 +120,15 @@ class Example:
         Raises:
             InputError: it cannot be read or decoded.
         """
-        if not self.is_video:
-            return [read_image(io.BytesIO(self.data()) if self.member else self.path)] * frames
-        found = [frame.pixels for frame in sample(io.BytesIO(self.data()) if self.member else self.path, frames)]
+        source = io.BytesIO(self.data()) if self.member else self.path
+        try:
+            if not self.is_video:
+                return [read_image(source)] * frames
+            found = [frame.pixels for frame in sample(source, frames)]
+        except InputError as error:
+            if not self.member:
+                raise
+            raise InputError(f"{self.name}: {error.given}", error.expected, error.todo) from error
         if not found:
             raise InputError(f"{self.name} has no picture that decodes", "a video")
         return (found + [found[-1]] * frames)[:frames]
@@ -198,17 +205,25 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     if labelled and len(classes) < 2:
         what = f"one class ({classes[0]})" if classes else "no labelled picture"
         raise InputError(f"{path} holds {what}", "at least two classes, each in a folder of its name")
-    if labelled and {example.split for example in examples} <= {"", "train"}:
-        examples, held = _hold_out(examples)
-        notes.append(
-            f"no test split given: {held} of {len(examples)} examples, one in {_SHARE} of each class, are held out"
-        )
+    odd = next((name for name in classes if not name.isprintable()), None)
+    if odd is not None:
+        raise InputError(f"{path}: the class {odd!r}", "class names that can be printed")
     result = LabelledFiles(str(path), classes, tuple(examples), tuple(notes))
     if labelled:
-        unknown = sorted({e.label for e in examples} - {e.label for e in result.of("train")}, key=_natural)
+        result = held_out(result)
+        unknown = sorted(set(classes) - {e.label for e in result.of("train")}, key=_natural)
         if unknown:
             raise InputError(f"{path}: no training example of {', '.join(unknown[:5])}", "some of every class in train")
     return result
+
+
+def held_out(files: LabelledFiles) -> LabelledFiles:
+    """The same files; where all are for training or none has a split, one in five of each class is for testing."""
+    if not {example.split for example in files.examples} <= {"", "train"}:
+        return files
+    examples, held = _hold_out(files.examples)
+    note = f"no test split given: {held} of {len(examples)} examples, one in {_SHARE} of each class, are held out"
+    return replace(files, examples=tuple(examples), notes=(*files.notes, note))
 
 
 def repeated(examples: Iterable[tuple[str, Example]]) -> list[tuple[Example, Example]]:
