@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from whenwhere.cli import main
 from whenwhere.media import write_image, write_video
 
 COLOURS = {"blue": (20, 40, 200), "green": (30, 190, 40), "red": (210, 30, 20)}
+NEEDS_PEFT = pytest.mark.skipif(find_spec("peft") is None, reason="needs the extra adapt")
 RESULTS = ("adapter/model.safetensors", "adapter/config.json", "predictions.jsonl")
 
 
@@ -78,9 +80,7 @@ def contents(folder) -> list[bytes]:
         ("ladder", "vit", ()),
         ("adaptformer", "vit", ("--mirror",)),
         ("placed", "vit", ("--set", "edges=[[0,3],[6,2]]")),
-        pytest.param(
-            "lora", "vit", ("--set", 'layers=["query"]'), marks=pytest.mark.skipif("not __import__('importlib').util.find_spec('peft')")
-        ),
+        pytest.param("lora", "vit", ("--set", 'layers=["query"]'), marks=NEEDS_PEFT),
     ],
 )
 def test_from_pictures_to_predictions(run, data, backbones, method, kind, more):
@@ -126,7 +126,7 @@ def test_clips(run, tmp_path, backbones):
         (tmp_path / "clips" / label).mkdir(parents=True)
         for number in range(8):
             frames = [noisy(order[at >= 4], rng.integers(1000)) for at in range(8)]
-            write_video(tmp_path / "clips" / label / f"{number}.mp4", frames, fps=8)
+            write_video(tmp_path / "clips" / label / f"{number}.mp4", frames, 8)
     command = ("adapt", "clips", "--backbone", backbones["vit"], "--frames", 4, "--epochs", 60, "--lr", 0.02)
     code, out, err = run(*command, "--out", "mine")
     assert code == 0, err
@@ -162,14 +162,14 @@ def _killed(arguments, folder, log, lines):
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
 @pytest.mark.parametrize("method", ["losa", "adaptformer"])
 def test_killed_and_started_again_it_ends_with_the_same_bits(run, tmp_path, data, backbones, method):
-    command = ("adapt", data, "--backbone", backbones["vit"], "--method", method, "--epochs", 60, "--mirror")
+    command = ("adapt", data, "--backbone", backbones["vit"], "--method", method, "--epochs", 24, "--mirror")
     command = (*command, "--batch", 6, "--cache", "none")
     assert run(*command, "--out", "whole")[0] == 0
     assert not Path("whole/states").exists()
 
     broken = (*command, "--out", "broken")
     assert _killed(broken, tmp_path, tmp_path / "broken" / "recipe.json", 1) == -signal.SIGKILL  # states, decoding
-    assert _killed(broken, tmp_path, tmp_path / "broken" / "run" / "metrics.jsonl", 120) == -signal.SIGKILL
+    assert _killed(broken, tmp_path, tmp_path / "broken" / "run" / "metrics.jsonl", 50) == -signal.SIGKILL
     code, _, err = run("predict", "broken", data / "red" / "0.png")
     assert code == 2 and "has not come to its end" in err and "run its command again" in err
     moved = data.rename(tmp_path / "moved")  # the same data, wherever they lie
@@ -292,16 +292,8 @@ def test_bad_data_are_one_line(run, data, backbones, tmp_path, command):
         path.write_bytes(b"no picture")
     code, _, err = run(command, data, *backbone)
     assert code == 2 and "cannot be decoded" in err
-    with pytest.raises(SystemExit) if False else _nothing():
-        assert run(command)[0] == 2  # DATA is missing
-
-
-class _nothing:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
+    code, _, err = run(command)
+    assert code == 2 and "DATA" in err
 
 
 def test_predict_does_the_good_files_among_bad_ones(run, data, backbones):
@@ -347,7 +339,8 @@ def test_a_searched_placement_is_trained(run, data, backbones):
     command = ("adapt", data, "--backbone", backbones["vit"], "--method", "placed", "--placement", "found/p.json")
     code, _, err = run(*command, "--epochs", 2, "--out", "mine")
     assert code == 0, err
-    assert json.loads(Path("mine/adapter/config.json").read_text())["config"]["settings"]["edges"] == edges
+    trained = json.loads(Path("mine/adapter/config.json").read_text())["config"]["settings"]["edges"]
+    assert trained == [[edge["from"], edge["to"]] for edge in edges]
     assert run("predict", "mine", data / "red" / "1.png")[0] == 0
 
     Path("found/p.json").write_text(Path("found/p.json").read_text().replace('"nodes": 7', '"nodes": 9'))

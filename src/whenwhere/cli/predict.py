@@ -39,6 +39,8 @@ def predict(adapter: Adapter, files: Files, *, top: int = 1, jsonl: bool = False
     """
     if top < 1:
         raise InputError(f"--top {top}", "1 or more")
+    if not files:
+        raise InputError("no FILE given", "pictures or clips, folders, or patterns such as 'new/*.jpg'")
     from whenwhere.training.trained import TrainedAdapter
 
     trained = TrainedAdapter.load(adapter)
