@@ -350,7 +350,7 @@ def test_a_searched_placement_is_trained(run, data, backbones):
         (("--backbone", backbones["cnn"]), "cnn"),
         (("--out", "p.txt"), "a name ending in .json"),
         (("--examples", 1), "examples=1"),
-        (("--count", 0), "count"),
+        (("--count", 0), "0 edges to choose"),
         (("--gamma", 1.5), "gamma"),
     ):
         code, out, err = run(*search, *wrong)
