@@ -217,3 +217,24 @@ def test_what_is_tested_is_every_example_once(backbone, data):
     low, high = tested.interval  # Wilson's of 5 in 10, by hand: 0.5 -+ 0.2634
     assert (low, high) == pytest.approx((0.2366, 0.7634), abs=1e-4)
     assert tested.by_class() == [("dark", 0, 5), ("light", 5, 5)]
+
+
+def test_a_run_uses_the_threads_that_were_idle_when_it_began(backbone_folder, data, tmp_path, monkeypatch):
+    said, used = [], []
+    options = {"backbone": str(backbone_folder), "epochs": 2, "cache": None, "out": tmp_path / "mine"}
+    options |= {"tell": said.append, "progress": lambda done, of, what: used.append((what, torch.get_num_threads()))}
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        monkeypatch.setattr(psutil, "cpu_count", lambda: 4)
+        monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 55.0)  # 1.8 of 4 are idle
+        adapt_data(data, **options)
+        assert "2 of 3 threads are used" in said[1] and ("testing", 2) in used
+        assert torch.get_num_threads() == 3
+        (tmp_path / "mine" / "metrics.json").unlink()
+        monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 0.0)
+        used.clear()
+        adapt_data(data, **options)  # goes on as it began
+        assert ("testing", 2) in used and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

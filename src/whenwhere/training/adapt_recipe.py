@@ -171,16 +171,16 @@ def begun(folder: Path) -> bool:
     return (folder / RUN).is_dir() and (folder / RECIPE).is_file()
 
 
-def pieces_of(folder: Path) -> int | None:
-    """Into how many pieces the steps of the run are cut, if that is settled."""
+def settled(folder: Path, name: str) -> int | None:
+    """What :func:`settle` wrote down when the run began, if it did."""
     recipe = read_json(folder / RECIPE, "recipe")
-    return recipe["pieces"].whole(1) if recipe.has("pieces") else None
+    return recipe[name].whole(1) if begun(folder) and recipe.has(name) else None
 
 
-def settle_pieces(folder: Path, pieces: int) -> None:
-    """Write that down, so that the run goes on the same way when less or more memory is free."""
+def settle(folder: Path, **counts: int) -> None:
+    """Write down what follows from the state of the machine, so that the run goes on the same way in another one."""
     there = {name: entry.value for name, entry in read_json(folder / RECIPE, "recipe").entries().items()}
-    write_text(folder / RECIPE, json.dumps({**there, "pieces": pieces}, indent=1) + "\n")
+    write_text(folder / RECIPE, json.dumps({**there, **counts}, indent=1) + "\n")
 
 
 def _require_same(folder: Path, wanted: Mapping[str, Any]) -> None:

@@ -12,11 +12,14 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 
 from whenwhere.adapt.adapted import Adapted, StatesAdapted
 from whenwhere.adapt.methods import load_adapted
@@ -33,8 +36,8 @@ from whenwhere.training.adapt_recipe import (
     check_folder,
     claim,
     fingerprint,
-    pieces_of,
-    settle_pieces,
+    settle,
+    settled,
 )
 from whenwhere.training.adapt_stores import Labelled, Pixels, States, Store, examine, hashes_of, pieces
 from whenwhere.training.checkpoint import newest_checkpoint
@@ -70,6 +73,16 @@ class AdaptResult:
     cached: tuple[int, int]
 
 
+@contextmanager
+def _threads_put_back() -> Iterator[None]:
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_threads_put_back()
 def adapt_files(
     data: LabelledFiles,
     recipe: AdaptRecipe,
@@ -121,6 +134,10 @@ def adapt_files(
     ended = _ended(folder, backbone, tell)
     if ended is not None:
         return ended
+    threads, most = settled(folder, "threads") or _idle_threads(), torch.get_num_threads()
+    if threads < most:
+        tell(f"{threads} of {most} threads are used, as many as were idle when the run began")
+    torch.set_num_threads(threads)
     store: Store = (
         States(model, recipe.frames, Path(cache) if cache else folder / _STATES, recipe.mirror)
         if isinstance(model, StatesAdapted)
@@ -145,8 +162,8 @@ def adapt_files(
     train, seen = examples["train"], examples.get("val") or examples["test"]
     batch = min(recipe.batch, len(train))
     steps = max(1, recipe.epochs * len(train) // batch)
-    cut = pieces_of(folder) or pieces(model, store, train[0], batch)
-    settle_pieces(folder, cut)
+    cut = settled(folder, "pieces") or pieces(model, store, train[0], batch)
+    settle(folder, pieces=cut, threads=threads)
     if cut > 1:
         tell(f"memory allows {batch // cut} examples at a time, so a step of {batch} is made of {cut} pieces")
     config = FitConfig(
@@ -198,6 +215,7 @@ def adapt_files(
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "cached": list(store.cached),
         "examples_per_second": round(outcome.samples_per_second, 1),
+        "threads": threads,
         "peak_memory_mb": round(_peak_memory() / 1e6, 1),
     }
     curves = _curves(folder / RUN / "metrics.jsonl", "val" if "val" in examples else "test")
@@ -216,6 +234,15 @@ def _ended(folder: Path, backbone: Backbone, tell: Tell) -> AdaptResult | None:
     low, high = facts["interval"]
     model = load_adapted(folder / ADAPTER, backbone)
     return AdaptResult(model, folder, facts["accuracy"]["test"], (low, high), facts["examples"]["test"], {}, (0, 0))
+
+
+def _idle_threads() -> int:
+    """Threads that would have a core of their own; with more than that, all wait for the last in every operation."""
+    most = torch.get_num_threads()
+    if most == 1:
+        return 1
+    idle = 1 - psutil.cpu_percent(interval=0.3) / 100
+    return max(1, min(most, round(idle * (psutil.cpu_count() or 1))))
 
 
 def _resumed(folder: Path) -> int:
