@@ -134,6 +134,10 @@ def test_clips(run, tmp_path, backbones):
     assert "4 frames of each clip" in Path("mine/card.md").read_text()
     code, out, _ = run("predict", "mine", "clips/sinks/0.mp4", "clips/rises")
     assert code == 0 and [line.split()[1] for line in out.splitlines()] == ["sinks"] + ["rises"] * 8
+    for method in ("linear", "ladder"):
+        code, out, err = run(*command[:4], "--frames", 4, "--epochs", 1, "--method", method, "--out", method)
+        assert code == 0 and "on 2 test examples" in out, err
+        assert run("evaluate", method, "clips")[0] == 0
     code, _, err = run(*command, "--method", "adaptformer", "--out", "other")
     assert code == 2 and "losa, linear or ladder, which take clips" in err and not Path("other").exists()
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 
@@ -48,6 +49,7 @@ from whenwhere.training.trained import ADAPTER, Progress, Tell, Tested, left_out
 
 _STATES = "states"  # in the folder of a run without a cache
 _TWINS = 3  # pairs told
+_POINTS = 60  # of a curve
 
 
 @dataclass(frozen=True)
@@ -269,16 +271,18 @@ def _said(examples: list[Example], tested: Tested) -> list[dict[str, Any]]:
 
 
 def _curves(path: Path, split: str) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
-    """Loss and accuracy over the steps, from the journal of the training."""
+    """Loss and accuracy over the steps, from the journal of the training; of the batches, means of a few in a row."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
-    def line(key: str) -> tuple[list[float], list[float]]:
-        found = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
-        return [step for step, _ in found], [value for _, value in found]
+    def line(key: str, points: int | None = None) -> tuple[list[float], list[float]]:
+        found = np.array([(row["step"], row[key]) for row in rows if row.get(key) is not None]).reshape(-1, 2)
+        some = np.array_split(found, min(points or len(found), len(found))) if len(found) else []
+        means = np.array([part.mean(0) for part in some]).reshape(-1, 2)
+        return means[:, 0].tolist(), means[:, 1].tolist()
 
     return {
-        "loss": {"train": line("loss")},
-        "accuracy": {"train (batch)": line("accuracy"), split: line("evaluate/accuracy")},
+        "loss": {"train": line("loss", _POINTS)},
+        "accuracy": {"train": line("accuracy", _POINTS), split: line("evaluate/accuracy")},
     }
 
 
