@@ -359,3 +359,54 @@ def test_a_searched_placement_is_trained(run, data, backbones):
     ):
         code, out, err = run(*search, *wrong)
         assert code == 2 and told in err and "Traceback" not in err, err
+
+
+def test_a_backbone_named_by_its_folder_is_found_from_elsewhere(run, data, backbones, tmp_path, monkeypatch):
+    monkeypatch.chdir(backbones["vit"].parent)
+    out = tmp_path / "mine"
+    assert run("adapt", data, "--backbone", "vit", "--epochs", 1, "--out", out)[0] == 0
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("predict", "mine", data / "red" / "1.png")
+    assert code == 0, err
+    code, _, err = run("adapt", "data", "--backbone", backbones["vit"], "--epochs", 1, "--out", "mine")
+    assert code == 0 and "has come to its end" in err  # other spellings of the same backbone, data and folder
+
+
+def test_a_folder_inside_of_the_data_is_refused(run, data, backbones, monkeypatch):
+    monkeypatch.chdir(data)
+    code, _, err = run("adapt", ".", "--backbone", backbones["vit"])
+    assert code == 2 and "lies inside of the data" in err and not (data / "adapted").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8")
+def test_file_names_that_are_not_unicode(run, data, backbones, tmp_path):
+    odd = os.fsdecode(b"pl\xe4ce")
+    data.rename(tmp_path / odd)
+    (tmp_path / odd / "red" / "1.png").rename(tmp_path / odd / "red" / os.fsdecode(b"b\xe4r.png"))
+    code, _, err = run("adapt", odd, "--backbone", backbones["vit"], "--epochs", 1, "--out", "mine")
+    assert code == 0, err
+    assert run("evaluate", "mine", odd, "--split", "all")[0] == 0
+    (tmp_path / odd / "red").rename(tmp_path / odd / os.fsdecode(b"r\xe4d"))
+    code, _, err = run("adapt", odd, "--backbone", backbones["vit"], "--epochs", 1, "--out", "other")
+    assert code == 2 and "class names that can be printed" in err
+
+
+def test_a_cache_that_cannot_be_made_is_one_line(run, data, backbones):
+    Path("file").write_text("x")
+    code, _, err = run("adapt", data, "--backbone", backbones["vit"], "--cache", "file", "--out", "mine")
+    assert code == 2 and "the cache file cannot be made" in err and "Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent")
+def test_ctrl_c_says_how_to_go_on(run, data, backbones, monkeypatch):
+    from whenwhere.training import adapting
+
+    def stop(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    command = ("adapt", data, "--backbone", backbones["vit"], "--epochs", 1, "--out", "mine")
+    monkeypatch.setattr(adapting, "fit", stop)
+    code, _, err = run(*command)
+    assert code == 130 and "type the same command again" in err and "interrupted" in err
+    monkeypatch.undo()

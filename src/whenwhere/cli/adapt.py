@@ -76,7 +76,7 @@ def adapt(
     settings = _settings(set)
     if placement is not None and method != "placed":
         raise UsageError(f"--placement with --method {method}", "--method placed")
-    with Bar() as bar:
+    with Bar(interrupted="type the same command again to go on") as bar:
         result = adapt_data(
             data,
             out=out,

@@ -72,9 +72,12 @@ class Bar:
     """What a person sees of steps that can be counted: a line on stderr where that is a terminal, remarks above it.
 
     Use it as a context manager.
+
+    Args:
+        interrupted: what to say after Ctrl-C.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, interrupted: str = "") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -93,6 +96,7 @@ class Bar:
         )
         self._task: Any = None
         self._begin = (0, 0.0)
+        self._interrupted = interrupted
 
     def show(self, done: int, of: int, what: str) -> None:
         """Move the line; it goes away when all is done."""
@@ -122,3 +126,5 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+        if self._interrupted and kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.remark(self._interrupted)

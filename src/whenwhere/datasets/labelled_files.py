@@ -63,8 +63,7 @@ class Example:
     @property
     def name(self) -> str:
         """How messages and result files call it; bytes that are not UTF-8 are replaced."""
-        name = f"{self.path}!{self.member}" if self.member else str(self.path)
-        return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return _shown(f"{self.path}!{self.member}" if self.member else str(self.path))
 
     @property
     def is_video(self) -> bool:
@@ -209,7 +208,7 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     odd = next((name for name in classes if not name.isprintable()), None)
     if odd is not None:
         raise InputError(f"{path}: the class {odd!r}", "class names that can be printed")
-    result = LabelledFiles(str(path), classes, tuple(examples), tuple(notes))
+    result = LabelledFiles(_shown(str(path)), classes, tuple(examples), tuple(notes))
     if labelled:
         result = held_out(result)
         unknown = sorted(set(classes) - {e.label for e in result.of("train")}, key=_natural)
@@ -257,7 +256,8 @@ def _by_folders(source: Path, rows: Sequence[tuple[Path, tuple[str, ...], str]])
     )
     notes = []
     if other:
-        notes.append(f"{sum(other.values())} files passed over ({', '.join(sorted(other)[:4])})")
+        count = sum(other.values())
+        notes.append(f"{count} file{'s' * (count > 1)} passed over ({', '.join(sorted(other)[:4])})")
     if bare:
         notes.append(f"{len(bare)} pictures outside of a class folder passed over (such as {bare[0][1][-1]})")
     return examples, notes
@@ -328,7 +328,9 @@ def _hold_out(examples: Sequence[Example]) -> tuple[list[Example], int]:
     test: set[int] = set()
     for label in {example.label for example in examples}:
         members = [number for number, example in enumerate(examples) if example.label == label]
-        members.sort(key=lambda number: hashlib.sha256(_short(examples[number]).encode()).digest())
+        members.sort(
+            key=lambda number: hashlib.sha256(_short(examples[number]).encode("utf-8", "surrogateescape")).digest()
+        )
         test.update(members[: max(len(members) // _SHARE, int(len(members) > 1))])
     marked = [replace(e, split="test" if number in test else "train") for number, e in enumerate(examples)]
     return marked, len(test)
@@ -337,6 +339,10 @@ def _hold_out(examples: Sequence[Example]) -> tuple[list[Example], int]:
 def _short(example: Example) -> str:
     """A name that does not change when the whole data set is moved."""
     return f"{example.label}/{PurePosixPath(example.member).name if example.member else example.path.name}"
+
+
+def _shown(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _hidden(parts: Sequence[str]) -> bool:

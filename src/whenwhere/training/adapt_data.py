@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,8 @@ def adapt_data(
         frames = CLIP_FRAMES if files.has_videos else 1
     if size is None and backbone == "efficientnet-lite2" and _small(files):
         size = _SMALL_SIZE
+    if Path(backbone).expanduser().is_dir():
+        backbone = str(Path(backbone).expanduser().absolute())  # the adapter is used from other folders too
     recipe = AdaptRecipe(
         method,
         settings,

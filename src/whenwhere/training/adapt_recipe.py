@@ -129,9 +129,19 @@ def fingerprint(examples: Sequence[Example], hashes: Mapping[Example, str]) -> s
 def check_folder(folder: Path, recipe: AdaptRecipe, data: LabelledFiles) -> None:
     """Refuse, before any work, a folder that is not new, empty, or of a run of the same recipe and classes.
 
+    One inside of the data is refused too.
+
     Raises:
         InputError: names the field that differs.
     """
+    if not str(folder).isprintable():
+        raise InputError(f"the folder {str(folder)!r}", "a name that can be printed", "choose another --out")
+    if Path(data.source).is_dir() and folder.resolve().is_relative_to(Path(data.source).resolve()):
+        raise InputError(
+            f"the folder {folder} lies inside of the data, where it would be read as a class",
+            "a folder elsewhere",
+            "choose another --out",
+        )
     if not (folder / RECIPE).is_file() and folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"the folder {folder} holds other files", "a new or empty folder", "choose another --out")
     check_place(folder)

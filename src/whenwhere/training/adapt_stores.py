@@ -138,7 +138,7 @@ class States:
     def take(self, hashes: Mapping[Example, str], progress: Progress) -> list[tuple[Example, InputError]]:
         """As :meth:`Store.take`; only files whose states are not there are decoded."""
         self._items = {e: Deferred(bytes.fromhex(digest), partial(self._read, e)) for e, digest in hashes.items()}
-        there = self.cache.has(list(self._items.values())).all(1)
+        there = np.asarray(self.cache.has(list(self._items.values())).all(1))
         self.cached = (int(there.sum()), len(there))
         self.cache.require_room(list(self._items.values()))
         bad: list[tuple[Example, InputError]] = []
