@@ -26,8 +26,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from adaptation import counted, methods, status, stepper
+from adaptation import counted, status, stepper
 
+from whenwhere.adapt.methods import method
 from whenwhere.backbones.vision import TimmBackbone
 
 MODEL = "vit_giant_patch14_224"
@@ -55,7 +56,7 @@ def child(name: str, frames: int, limit_gb: float) -> dict[str, Any]:
     if limit_gb:
         resource.setrlimit(resource.RLIMIT_AS, (int(limit_gb * 1e9), resource.RLIM_INFINITY))
     backbone = giant()
-    kind = methods()[name]
+    kind = method(name)
     video = name == "losa"
     model = kind(backbone, ["a", "b"], kind.Config(frames=frames) if video else None)
     torch.nn.init.normal_(model.head.weight, std=0.01)

@@ -169,7 +169,8 @@ def section(record: dict[str, Any]) -> str:
         found = differences(record, claim)
         if found:
             by_seed = ", ".join(f"{value:+.1f}" for value in found)
-            cells = [claim.text, by_seed, f"{mean(found):+.1f}", claim.published, verdict(found, claim.least)]
+            judged = verdict(found, claim.least) + ("" if len(found) > 1 else " (one seed)")
+            cells = [claim.text, by_seed, f"{mean(found):+.1f}", claim.published, judged]
         else:
             cells = [claim.text, "not run", "", claim.published, ""]
         lines.append(f"| {' | '.join(cells)} |")

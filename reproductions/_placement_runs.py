@@ -23,7 +23,7 @@ from whenwhere.backbones.vision import Backbone, TimmBackbone, vision
 
 TASKS = ("location", "count", "cifar10", "digits")
 MADE = ("count", "location")  # by whenwhere.worlds.structured
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (3e-3, 1e-2, 3e-2)
 SEEDS = (0, 1, 2)
 LONG = 20  # long-range edges tried alone, and as many recurrent ones
 DRAWS = 10  # random sets of as many edges as there are parallel ones

@@ -114,7 +114,7 @@ def _best_above(draws: str, worse: str) -> Callable[[dict[str, Any]], float]:
 
 def _spread(task: dict[str, Any]) -> float:
     found = singles(task).values()
-    return max(found) - min(found) - 6 * seed_noise(task)  # the noise alone spans about 5 over 70 edges
+    return max(found) - min(found) - 6 * seed_noise(task)  # the noise alone spans about 5 over 80 edges
 
 
 def _recurrent(task: dict[str, Any]) -> float:
@@ -319,9 +319,14 @@ def draw_maps(record: dict[str, Any], folder: Path) -> None:
                 columns="target node",
                 title=title,
                 bar=bar,
-                low=float(np.nanquantile(table, 0.1 if what == "rank" else 0.0)),
+                low=float(np.quantile(table, 0.1)) if what == "rank" else _below(list(found.values())),
                 marks=marks,
             )
+
+
+def _below(values: list[float]) -> float:
+    """A little below the least value, so that no cell is as white as those that were not tried."""
+    return min(values) - 0.2 * (max(values) - min(values))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Command: ``python reproductions/vit_tiny.py --shared DIR --weights FOLDER`` (def
 else in ``../shared``; the weights that ship).
 Cost: about four minutes of one core, most of it features of the teacher.
 
-The probe is a logistic regression on standardised features, its strength chosen by five folds of the training part.
+The probe is ridge regression of the classes on standardised features, its strength chosen by leaving one training
+picture out.
 CIFAR-10 (2,000 training and 1,000 test pictures) and the 50 + 90 COCO photographs took no part in pretraining, neither
 did scikit-learn's digits (half of them, by a fixed shuffle, for training). All backbones see 128 pixels a side.
 """
@@ -21,9 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.pipeline import make_pipeline
+from sklearn.linear_model import RidgeClassifierCV
+from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from whenwhere.backbones.vision import Backbone, TimmBackbone, vision
@@ -34,7 +34,7 @@ from whenwhere.recipes.vit_tiny import FOLDER, Recipe, new_student
 
 OUT = Path(__file__).parent / "results" / "vit_tiny.json"
 SIDE = 128
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+STRENGTHS = tuple(10.0**power for power in range(-1, 6))
 NEAREST = 5
 
 
@@ -54,16 +54,12 @@ def raw(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
-    """Accuracy of a linear probe, with its 95 % interval (normal approximation) and what strength was chosen."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    search = GridSearchCV(model, {"logisticregression__C": STRENGTHS}, cv=5).fit(train, labels)
-    accuracy = float(search.score(test, wanted))
+    """Accuracy of a linear probe with its 95 % margin (normal approximation), and the strength that was chosen."""
+    scaler = StandardScaler().fit(train)
+    model = RidgeClassifierCV(alphas=STRENGTHS).fit(scaler.transform(train), labels)
+    accuracy = float(model.score(scaler.transform(test), wanted))
     margin = 1.96 * (accuracy * (1 - accuracy) / len(wanted)) ** 0.5
-    return {
-        "accuracy": round(accuracy, 4),
-        "margin_95": round(margin, 4),
-        "C": search.best_params_["logisticregression__C"],
-    }
+    return {"accuracy": round(accuracy, 4), "margin_95": round(margin, 4), "alpha": float(model.alpha_)}
 
 
 def alike(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:

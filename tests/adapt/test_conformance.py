@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 from functools import cache
 
@@ -20,7 +19,7 @@ from whenwhere.training.config import FitConfig
 from whenwhere.training.data import Batches
 from whenwhere.training.fit import fit
 
-NAMES = [n for n, place in METHODS.items() if importlib.util.find_spec(f"whenwhere.adapt.{place.split(':')[0]}")]
+NAMES = list(METHODS)
 ON_CNNS = ("losa", "linear", "full", "bitfit", "ssf")
 RANDOM_START = ("vpt-shallow", "vpt-deep")  # prompts that change nothing would have no gradient
 LABELS = ("circle", "square", "star", "none")

@@ -10,6 +10,7 @@ import torch
 from adapt.conftest import TRANSFORMERS, pixels_for
 from whenwhere.adapt.anatomy import anatomy
 from whenwhere.adapt.edges import adapter_parameters, passes
+from whenwhere.adapt.methods import load_adapted
 from whenwhere.adapt.placement import PlacedAdapters, PlacementConfig, frozen_node
 from whenwhere.errors import InputError
 
@@ -233,7 +234,7 @@ def test_there_is_no_graph_before_the_first_adapter_writes(make_backbone):
 def test_a_saved_model_gives_the_same_answers(make_backbone, tmp_path, edges):
     backbone = make_backbone("vit with mean pooling")
     model, pixels = make(backbone, edges, pre_norm=True, scale=0.5), pixels_for(backbone, 2)
-    again = PlacedAdapters.load(model.save(tmp_path / "adapter"), backbone)
+    again = load_adapted(model.save(tmp_path / "adapter"), backbone)
     assert again.config == model.config and again.edges == model.edges
     assert torch.equal(again(pixels), model(pixels))
     assert (tmp_path / "adapter" / "model.safetensors").stat().st_size < 40_000

@@ -204,6 +204,10 @@ def test_intervals_hold_the_figures(run, files):
     for name, (low, high) in report["intervals"].items():
         assert low <= report["figures"][name] + 1e-9 and report["figures"][name] <= high + 1e-9, name
     assert json.loads(run(*common)[1]) == report
+    if "METEOR" in report["figures"]:
+        assert report["left_out"]["intervals"].startswith("none for METEOR,") and "METEOR of" in report["convention"]
+    else:
+        assert "intervals" not in report["left_out"] and "METEOR" not in report["convention"]
 
 
 def test_one_item_has_no_interval(run, files):
@@ -212,7 +216,9 @@ def test_one_item_has_no_interval(run, files):
     report = json.loads(out)
     assert code == 0 and report["intervals"] == {} and report["figures"]["MR-full-R1@0.7"] == 1.0
     assert report["left_out"]["intervals"] == "an interval of one item is not defined; it takes two or more"
-    assert report["figures"]["MR-long-mAP"] is None and "no record has saliency_scores" in report["left_out"]["HL"]
+    assert report["figures"]["MR-long-mAP"] is None
+    assert report["left_out"]["MR-long"] == "no true window is of this length"
+    assert "no record has saliency_scores" in report["left_out"]["HL"]
     code, out, _ = run(*common)
     assert code == 0 and "left out: intervals: an interval of one item is not defined" in out
 

@@ -91,7 +91,8 @@ class Adapted(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes); ``pixels`` as in :meth:`vector`."""
-        return self.head(self.vector(pixels))
+        vector = self.vector(pixels.to(dtype_of(self.backbone, pixels.dtype)))
+        return self.head(vector.to(self.head.weight.dtype))
 
     def loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Softmax cross-entropy, for :func:`whenwhere.training.fit`.

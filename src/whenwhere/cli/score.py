@@ -60,6 +60,9 @@ def score(
         left_out["intervals"] = "an interval of one item is not defined; it takes two or more"
     elif ci:
         intervals = result.intervals()
+        none = [name for name, value in figures.items() if name not in intervals and not math.isnan(value)]
+        if none:
+            left_out["intervals"] = f"none for {', '.join(none)}, which no resample of the items gives"
     task = ALIASES.get(task, task)
     known = TASKS[task]
     report: dict[str, Any] = {

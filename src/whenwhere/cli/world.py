@@ -99,10 +99,12 @@ def world(
         width: of the picture, in pixels; 320, or 64 of count to elevation.
         rate: frames per second of a clip.
         seconds: length of a clip.
-        show: also write videos and sheets with boxes, names and sentences drawn in.
+        show: also write videos with boxes, names and sentences drawn in, and sheets of all clips, not of the first only.
     """
     if task not in TASKS:
         raise UsageError(f"there is no task {task!r}", f"one of {', '.join(TASKS)}", "run: whenwhere world --help")
+    from rich.console import Console
+
     from whenwhere.worlds.show import Job
 
     row = TASKS[task]
@@ -115,10 +117,12 @@ def world(
         raise InputError(
             f"the folder {out} cannot be made ({error.strerror})", "a folder that you may write"
         ) from error
+    made = f"{number} {row.unit if number == 1 else row.units}"
     module = importlib.import_module(row.module)
-    if row.module == _STRUCTURED:
-        module.write(task, job)
-    else:
-        module.write(job)
-    print(f"{number} {row.unit if number == 1 else row.units} in {out}")
+    with Console(stderr=True).status(f"making {made} of {task} ..."):  # a spinner, on a terminal only
+        if row.module == _STRUCTURED:
+            module.write(task, job)
+        else:
+            module.write(job)
+    print(f"{made} in {out}")
     return 0

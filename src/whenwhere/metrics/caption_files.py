@@ -83,9 +83,10 @@ def caption_result(
             figures["METEOR"] = whole.corpus
         return figures
 
+    of_meteor = "" if whole is None else "; METEOR of the counts of all items together, METEOR_mean of the items"
     return Result(
         "COCO captions: PTB tokens; CIDEr-D with document frequencies of these references; ROUGE-L beta 1.2; corpus "
-        "BLEU with the closest reference length",
+        f"BLEU with the closest reference length{of_meteor}",
         tuple(ids),
         {**items, "bleu_counts": counts},
         {"images": len(ids), "references": sum(map(len, references))},

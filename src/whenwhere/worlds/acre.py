@@ -142,11 +142,11 @@ def _pictures(job: Job, root: Path, regime: str, made: Problem) -> None:
         seen = render(picture.scene, [0.0], job.size, smooth=2)
         write_image(root / "images" / f"{made.name(number)}.png", seen.rgb[0])
         write_panel(root / "scenes" / f"{made.name(number)}.json", known(picture, seen))
-        if job.show:
+        if job.shown(made.index):
             count, scale = len(panel.objects), enlargement(job.size[0])
             names = [f"{thing.colour} {thing.material} {thing.shape}" for thing in picture.scene.objects[:count]]
             shown.append(annotate(seen.rgb[0], seen.boxes[0, :count], names, note=_note(panel, number), scale=scale))
-    if job.show:
+    if job.shown(made.index):
         write_image(root / f"{made.name(0)[:-3]}.show.png", sheet(shown))
 
 

@@ -40,7 +40,7 @@ def write(job: Job) -> None:
         narrative, about = tell(scene, seen, chance, job.name(index), f"world_{job.seed}")
         rows.append(narrative)
         write_image(job.out / f"{job.name(index)}.jpg", seen.rgb[0])
-        if job.show:
+        if job.shown(index, stills.FIRST):
             write_image(job.out / f"{job.name(index)}.show.png", drawn(seen, narrative, about))
     localized_narratives.write(job.out / "narratives.jsonl", rows)
 

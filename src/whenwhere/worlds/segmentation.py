@@ -41,7 +41,7 @@ def write(job: Job) -> None:
         write_image(job.out / "JPEGImages" / f"{job.name(index)}.jpg", seen.rgb[0])
         write_indices(job.out / "SegmentationClass" / f"{job.name(index)}.png", labels.labels.astype(np.uint8))
         write_indices(job.out / "SegmentationObject" / f"{job.name(index)}.png", (seen.masks[0] + 1).astype(np.uint8))
-        if job.show:
+        if job.shown(index, stills.FIRST):
             found = _objects(seen)
             names = [classes(scene)[number] for number, _ in found]
             coloured = seen.rgb[0] // 2 + palette()[labels.labels] // 2

@@ -20,6 +20,8 @@ _SHEET = (4, 3)  # rows and columns of a sheet of pictures
 _GAP = 4  # pixels between them
 _DARK = 20
 _MOST_RATE = 120.0
+_MOST_SIDE = 2048
+_MOST_PIXELS = 500_000_000  # of a clip, all frames together: 9 bytes of colour, object and depth each are kept
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Job:
         size: height and width in pixels, both even.
         rate: frames per second.
         seconds: length of a clip.
-        show: whether to write pictures for people too.
+        show: whether to write pictures for people of every clip; without it, of the first alone.
 
     Raises:
         InputError: a number is out of range.
@@ -50,8 +52,10 @@ class Job:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise InputError(f"{self.count} clips", "at least one")
-        if min(self.size) < 16 or any(side % 2 for side in self.size):
-            raise InputError(f"a size of {self.size[0]} x {self.size[1]}", "even numbers of pixels, at least 16")
+        if not 16 <= min(self.size) <= max(self.size) <= _MOST_SIDE or any(side % 2 for side in self.size):
+            raise InputError(
+                f"a size of {self.size[0]} x {self.size[1]}", f"even numbers of pixels, 16 to {_MOST_SIDE}"
+            )
         if not (math.isfinite(self.rate) and 0 < self.rate <= _MOST_RATE):
             raise InputError(f"{self.rate} frames per second", f"above 0, at most {_MOST_RATE:g}")
         if not (math.isfinite(self.seconds) and 2 <= self.seconds <= 600):
@@ -60,6 +64,10 @@ class Job:
     def name(self, index: int) -> str:
         """Return the name of a clip, without a suffix."""
         return f"{index:05d}"
+
+    def shown(self, index: int, first: int = 1) -> bool:
+        """Whether a picture for people is wanted of clip ``index``; without ``show``, of the first ones only."""
+        return self.show or index < first
 
     @property
     def frames(self) -> int:
@@ -71,8 +79,18 @@ class Job:
         height, width = self.size
         return MediaRef(f"{self.name(index)}.mp4", self.frames / self.rate, width, height, self.rate)
 
+    def check_clip(self) -> None:
+        """Raise an InputError where a clip of this size, rate and length is too large to be held in memory."""
+        pixels = self.frames * self.size[0] * self.size[1]
+        if pixels > _MOST_PIXELS:
+            raise InputError(
+                f"clips of {self.frames} frames of {self.size[0]} x {self.size[1]}",
+                f"at most {_MOST_PIXELS // 10**6} million pixels a clip, not {pixels // 10**6} million",
+                "take fewer --seconds, a lower --rate or a smaller picture",
+            )
+
     def clip(self, index: int, scene: Scene, notes: Sequence[tuple[float, float, str]] = ()) -> Rendered:
-        """Render a scene and write its video, and pictures for people if they are wanted.
+        """Render a scene and write its video, a sheet for people of the first clip, and with ``show`` of all.
 
         Args:
             index: of the clip.
@@ -81,13 +99,18 @@ class Job:
 
         Returns:
             What is in every frame.
+
+        Raises:
+            InputError: the frames of the clip would not fit in memory.
         """
+        self.check_clip()
         times = np.arange(self.frames) / self.rate
         seen = render(scene, times, self.size, smooth=2)
         write_video(self.out / f"{self.name(index)}.mp4", seen.rgb, self.rate, reproducible=True)
-        if self.show:
+        if self.shown(index):
             pictures = drawn(scene, seen, notes)
-            write_video(self.out / f"{self.name(index)}.show.mp4", pictures, self.rate, reproducible=True)
+            if self.show:
+                write_video(self.out / f"{self.name(index)}.show.mp4", pictures, self.rate, reproducible=True)
             write_image(self.out / f"{self.name(index)}.show.png", sheet(pictures))
         return seen
 

@@ -16,6 +16,8 @@ from whenwhere.worlds.show import Job, enlargement
 LEAST_PART = 0.3
 """Part of an object that must show for it to be spoken of."""
 LEAST_PIXELS = 24
+FIRST = 4
+"""Number of pictures that have one for people in any case."""
 _HIGH = 720  # pixels, of pictures for people
 _COLOURS = ((255, 255, 255), (255, 200, 90), (130, 230, 255), (170, 255, 150), (255, 160, 200), (200, 180, 255))
 
@@ -53,10 +55,10 @@ def region(seen: Rendered, number: int, text: str) -> Region:
 
 
 def save(job: Job, index: int, seen: Rendered, regions: Sequence[Region], name: str = "") -> None:
-    """Write a picture under its number or a name, and one for people with the regions drawn in if it is wanted."""
+    """Write a picture under its number or a name, and one for people with the regions drawn in: of the first, or all."""
     name = name or job.name(index)
     write_image(job.out / f"{name}.jpg", seen.rgb[0])
-    if job.show:
+    if job.shown(index, FIRST):
         shown = drawn(seen.rgb[0], [item.box for item in regions], [item.text for item in regions])
         write_image(job.out / f"{name}.show.png", shown)
 

@@ -149,11 +149,10 @@ def write(name: str, job: Job) -> None:
         for file, label in zip(files, labels.tolist(), strict=True)
     ]
     write_text(job.out / "manifest.jsonl", "".join(f"{line}\n" for line in _kept(job.out, job.seed) + lines))
-    if job.show:
-        words = [task.classes[label] for label in labels[:_ON_SHEET].tolist()]
-        root = job.out.resolve()  # beside it, as every picture in it is one of a class
-        sheet = root.with_name(f"{root.name}.{job.seed}.show.png")
-        write_image(sheet, labelled(list(pixels[:_ON_SHEET]), words))
+    words = [task.classes[label] for label in labels[:_ON_SHEET].tolist()]
+    root = job.out.resolve()  # beside it, as every picture in it is one of a class
+    sheet = root.with_name(f"{root.name}.{job.seed}.show.png")
+    write_image(sheet, labelled(list(pixels[:_ON_SHEET]), words))
 
 
 def _kept(out: Path, split: str) -> list[str]:
