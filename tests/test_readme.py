@@ -72,13 +72,24 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_options_on_the_pages_exist(page):
-    from whenwhere.cli import caption, describe, score
+    from whenwhere.cli import adapt, caption, describe, evaluate, predict, score, search_placement
 
     known = {"--help", "--version", "--all", "--force", "--json"}
-    for function in (describe.describe, caption.caption, score.score):
+    for function in (
+        describe.describe,
+        caption.caption,
+        score.score,
+        adapt.adapt,
+        predict.predict,
+        evaluate.evaluate,
+        search_placement.search_placement,
+    ):
         known |= {"--" + name.replace("_", "-") for name in function.__kwdefaults__}
     used = set()
-    for command in re.findall(r"whenwhere (?:describe|caption|score)[^\n`|]*", page.read_text(encoding="utf-8")):
+    for command in re.findall(
+        r"whenwhere (?:describe|caption|score|adapt|predict|evaluate|search-placement)[^\n`|]*",
+        page.read_text(encoding="utf-8"),
+    ):
         used |= set(re.findall(r"(?<!\S)--[a-z-]+", command))
     assert used <= known, used - known
 

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
-from safetensors.torch import save_file
 
+from tiny_backbones import TINY_VIT, write_timm
 from whenwhere.backbones.vision import vision
-
-_VIT = {"embed_dim": 32, "depth": 3, "num_heads": 2, "img_size": 32, "patch_size": 8}
-
-
-def _timm(folder, architecture, **args):
-    import timm
-
-    model = timm.create_model(architecture, pretrained=False, num_classes=3, **args)
-    with torch.no_grad():  # biases and layer scales of a fresh model are too plain to test with
-        for parameter in model.parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    folder.mkdir(parents=True)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
-    config = {"architecture": architecture, "num_classes": 3, "model_args": args}
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 def _tower(folder, kind):
@@ -42,15 +24,15 @@ def _tower(folder, kind):
 
 
 MAKERS = {
-    "vit with class token": lambda folder: _timm(folder, "vit_tiny_patch16_224", **_VIT),
-    "vit with mean pooling": lambda folder: _timm(
-        folder, "vit_tiny_patch16_224", **_VIT, class_token=False, global_pool="avg", init_values=0.5
+    "vit with class token": lambda folder: write_timm(folder, "vit_tiny_patch16_224", **TINY_VIT),
+    "vit with mean pooling": lambda folder: write_timm(
+        folder, "vit_tiny_patch16_224", **TINY_VIT, class_token=False, global_pool="avg", init_values=0.5
     ),
     "clip": lambda folder: _tower(folder, "clip"),
     "siglip": lambda folder: _tower(folder, "siglip"),
     "dinov2": lambda folder: _tower(folder, "dinov2"),
-    "resnet": lambda folder: _timm(folder, "resnet10t"),
-    "efficientnet": lambda folder: _timm(folder, "efficientnet_lite0"),
+    "resnet": lambda folder: write_timm(folder, "resnet10t"),
+    "efficientnet": lambda folder: write_timm(folder, "efficientnet_lite0"),
 }
 TRANSFORMERS = [name for name in MAKERS if name not in ("resnet", "efficientnet")]
 

@@ -44,7 +44,7 @@ def test_folders_of_splits_and_what_is_passed_over(tmp_path):
     _picture(tmp_path / "training" / ".hidden" / "x.png", 1)
     data = read_labelled(tmp_path)
     assert [len(data.of(split)) for split in ("train", "val", "test")] == [10, 2, 4]
-    assert data.notes == ("1 files passed over (.txt)",)
+    assert data.notes == ("1 file passed over (.txt)",)
 
 
 def test_zip_files_are_read_without_unpacking(tmp_path):

@@ -257,13 +257,10 @@ class FeatureCache:
         Raises:
             InputError: not enough room; says how much there is and what to do.
         """
-        store = self.features.store
-        store.refresh()
         cost = self.cost(len(items))
         if cost.bytes <= cost.free - keep_free:
             return  # even if none of it is there
-        keys = [self._keys(_content(item)) for item in items]
-        missing = sum(int((store.find(row) < 0).sum()) for row in keys)
+        missing = int((~self.has(items)).sum())
         need = missing * (self.record_bytes + 40)
         if missing and need > cost.free - keep_free:
             raise InputError(
@@ -272,9 +269,19 @@ class FeatureCache:
                 "tap fewer layers, store bfloat16, take fewer views, or choose another folder",
             )
 
+    def has(self, items: Sequence[Item]) -> np.ndarray:
+        """Which records are there: bool (len(items), len(views))."""
+        store = self.features.store
+        store.refresh()
+        rows = [store.find(self._keys(_content(item))) >= 0 for item in items]
+        return np.stack(rows) if rows else np.zeros((0, len(self.views)), bool)
+
     def states(self, items: Sequence[Item], view: int = 0) -> list[Tensor]:
         """States of items, computed where they are not there or damaged; as :meth:`batch`."""
-        keys = self.fill(items, batch=max(1, len(items)))[:, view]
+        return self.read(items, self.fill(items, batch=max(1, len(items)))[:, view])
+
+    def read(self, items: Sequence[Item], keys: np.ndarray) -> list[Tensor]:
+        """States by key, ``V32`` (len(items),); computed again from the items where they are damaged."""
         try:
             return self.batch(keys)
         except DamagedRecord:
@@ -283,7 +290,8 @@ class FeatureCache:
                     self.features.check(key)
                 except DamagedRecord:
                     continue
-            return self.batch(self.fill(items, batch=max(1, len(items)))[:, view])
+            self.fill(items, batch=max(1, len(items)))
+            return self.batch(keys)
 
     def batch(self, keys: np.ndarray) -> list[Tensor]:
         """States by key; see :meth:`Features.batch`."""

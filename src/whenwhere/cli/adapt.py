@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any
 
 import tyro
 
 from whenwhere.cli.errors import UsageError, printable
+from whenwhere.cli.progress import Bar
 
 Data = Annotated[
     Path,
@@ -60,24 +60,23 @@ def adapt(
         frames: pictures of each clip; 8 where the data are videos.
         epochs: passes over the training examples.
         batch: examples of a step.
-        lr: peak learning rate; the default is the method's own.
+        lr: peak learning rate; the default is the method's own (1e-4 for full, 3e-3 for bitfit and linear, else 1e-3).
         weight_decay: of AdamW.
         mirror: also train on mirror images.
         seed: of weights and order.
         set: settings of the method, as NAME=VALUE, such as rank=16.
         placement: file of whenwhere search-placement, for the method placed.
-        cache: folder where the frozen backbone's states are kept for other runs; "none" keeps them with this run only.
+        cache: folder where the frozen backbone's states are kept for other runs, by default the program's own; "none"
+            keeps them with this run, until it ends.
         strict: stop at files that cannot be decoded instead of leaving them out.
     """
     from whenwhere.reports.adapted import usage
     from whenwhere.training.adapt_data import adapt_data
 
     settings = _settings(set)
-    if placement is not None:
-        if method != "placed":
-            raise UsageError(f"--placement with --method {method}", "--method placed")
-        settings["edges"] = _edges(placement)
-    with Bar() as bar:
+    if placement is not None and method != "placed":
+        raise UsageError(f"--placement with --method {method}", "--method placed")
+    with Bar(interrupted="type the same command again to go on") as bar:
         result = adapt_data(
             data,
             out=out,
@@ -92,6 +91,7 @@ def adapt(
             weight_decay=weight_decay,
             mirror=mirror,
             seed=seed,
+            placement=placement,
             cache=None if cache == "none" else (cache or True),
             strict=strict,
             tell=bar.remark,
@@ -99,62 +99,17 @@ def adapt(
         )
     low, high = result.interval
     had, total = result.cached
-    times = ", ".join(f"{name} {value:.1f} s" for name, value in result.seconds.items())
+    facts = [f"{name} {value:.1f} s" for name, value in result.seconds.items()]
+    if total:
+        facts.append(f"states of {had:,} of {total:,} examples were in the cache")
     print(f"accuracy {result.accuracy:.4f} on {result.tested:,} test examples (95 %: {low:.4f} to {high:.4f})")
-    print(f"{times}; {had:,} of {total:,} examples were in the cache" if total else times)
-    print(f"in {result.folder}: adapter, card.md, metrics.json, predictions.jsonl, confusion.png, curves.png")
+    if facts:
+        print(", ".join(facts))
+    place = printable(str(result.folder))
+    print(f"in {place}: adapter, card.md, metrics.json, predictions.jsonl, confusion.png, curves.png")
     for line in usage(result.folder):
-        print(f"  {line}")
+        print(f"  {printable(line)}")
     return 0
-
-
-class Bar:
-    """One moving line on stderr where that is a terminal; remarks above it. Use it as a context manager."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=24),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._task: Any = None
-
-    def show(self, done: int, of: int, what: str) -> None:
-        """Move the line; it goes away when all is done."""
-        if self._task is None:
-            self._task = self._progress.add_task(what, total=of)
-            self._progress.start()
-        self._progress.update(self._task, completed=done, total=of, description=what)
-        if done >= of:
-            self._stop()
-
-    def remark(self, text: str) -> None:
-        """Print a line on stderr."""
-        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
-
-    def _stop(self) -> None:
-        if self._task is not None:
-            self._progress.stop()
-            self._progress.remove_task(self._task)
-            self._task = None
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
 
 
 def _settings(given: Sequence[str]) -> dict[str, Any]:
@@ -168,9 +123,3 @@ def _settings(given: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             settings[name.strip()] = value
     return settings
-
-
-def _edges(path: Path) -> list[list[int]]:
-    from whenwhere.adapt.placement_file import Placement
-
-    return [list(edge) for edge in Placement.load(path).edges]

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from whenwhere.cli.adapt import Bar, Data
+from whenwhere.cli.adapt import Data
+from whenwhere.cli.errors import printable
 from whenwhere.cli.predict import Adapter
+from whenwhere.cli.progress import Bar
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,5 +56,5 @@ def evaluate(
     low, high = found.interval
     print(f"accuracy {found.accuracy:.4f} on {len(found.truth):,} examples (95 %: {low:.4f} to {high:.4f})")
     for label, right, of in found.by_class():
-        print(f"  {label}: {right} of {of}")
+        print(f"  {printable(label)}: {right} of {of}")
     return 0

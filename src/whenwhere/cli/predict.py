@@ -39,6 +39,8 @@ def predict(adapter: Adapter, files: Files, *, top: int = 1, jsonl: bool = False
     """
     if top < 1:
         raise InputError(f"--top {top}", "1 or more")
+    if not files:
+        raise InputError("no FILE given", "pictures or clips, folders, or patterns such as 'new/*.jpg'")
     from whenwhere.training.trained import TrainedAdapter
 
     trained = TrainedAdapter.load(adapter)
@@ -51,7 +53,7 @@ def predict(adapter: Adapter, files: Files, *, top: int = 1, jsonl: bool = False
             if source.path is None or source.kind != "file":
                 raise InputError(f"{source.name} is not a file", "a picture or clip on disk")
             said = trained.predict([source.path])[0][:top]
-        except (InputError, OSError) as error:
+        except (WhenwhereError, OSError) as error:
             if len(found) == 1:
                 raise
             complain(error)

@@ -1,10 +1,11 @@
-"""What a person sees while a video is described: lines, and below them a bar that moves."""
+"""What a person sees while a command works: lines, and below them a bar that moves."""
 
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whenwhere.cli.errors import printable
 from whenwhere.reports.clock import stamp
@@ -65,3 +66,65 @@ class LiveProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+
+class Bar:
+    """What a person sees of steps that can be counted: a line on stderr where that is a terminal, remarks above it.
+
+    Use it as a context manager.
+
+    Args:
+        interrupted: what to say after Ctrl-C.
+    """
+
+    def __init__(self, interrupted: str = "") -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task: Any = None
+        self._begin = (0, 0.0)
+        self._interrupted = interrupted
+
+    def show(self, done: int, of: int, what: str) -> None:
+        """Move the line; it goes away when all is done."""
+        if self._task is None:
+            self._task, self._begin = self._progress.add_task(what, total=of, rate=""), (done, time.perf_counter())
+            self._progress.start()
+        before, begin = self._begin
+        rate = f"{(done - before) / max(time.perf_counter() - begin, 1e-9):.0f}/s" if done > before else ""
+        self._progress.update(self._task, completed=done, total=of, description=what, rate=rate)
+        if done >= of:
+            self._stop()
+
+    def remark(self, text: str) -> None:
+        """Print a line on stderr."""
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._progress.stop()
+            self._progress.remove_task(self._task)
+            self._task = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        if self._interrupted and kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.remark(self._interrupted)

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from whenwhere.cli.adapt import Bar, Data
+from whenwhere.cli.adapt import Data
+from whenwhere.cli.progress import Bar
 from whenwhere.errors import InputError
 
 Kinds = tuple[Literal["sequential", "parallel", "long_range", "recurrent"], ...]
@@ -49,7 +50,10 @@ def search_placement(
     """
     if out.suffix.lower() != ".json":
         raise InputError(f"--out {out}", "a name ending in .json")
+    from whenwhere.reports.folder import check_place
     from whenwhere.training.adapt_data import place_adapters
+
+    check_place(out.parent)
 
     with Bar() as bar:
         found = place_adapters(
@@ -64,6 +68,7 @@ def search_placement(
             progress=bar.show,
         )
     placement, summary = found
+    out.parent.mkdir(parents=True, exist_ok=True)
     placement.save(out)
     placement.draw(out.with_suffix(".png"))
     print(summary)

@@ -62,8 +62,8 @@ class Example:
 
     @property
     def name(self) -> str:
-        """How messages and result files call it."""
-        return f"{self.path}!{self.member}" if self.member else str(self.path)
+        """How messages and result files call it; bytes that are not UTF-8 are replaced."""
+        return _shown(f"{self.path}!{self.member}" if self.member else str(self.path))
 
     @property
     def is_video(self) -> bool:
@@ -119,9 +119,15 @@ class Example:
         Raises:
             InputError: it cannot be read or decoded.
         """
-        if not self.is_video:
-            return [read_image(io.BytesIO(self.data()) if self.member else self.path)] * frames
-        found = [frame.pixels for frame in sample(io.BytesIO(self.data()) if self.member else self.path, frames)]
+        source = io.BytesIO(self.data()) if self.member else self.path
+        try:
+            if not self.is_video:
+                return [read_image(source)] * frames
+            found = [frame.pixels for frame in sample(source, frames)]
+        except InputError as error:
+            if not self.member:
+                raise
+            raise InputError(f"{self.name}: {error.given}", error.expected, error.todo) from error
         if not found:
             raise InputError(f"{self.name} has no picture that decodes", "a video")
         return (found + [found[-1]] * frames)[:frames]
@@ -199,17 +205,25 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     if labelled and len(classes) < 2:
         what = f"one class ({classes[0]})" if classes else "no labelled picture"
         raise InputError(f"{path} holds {what}", "at least two classes, each in a folder of its name")
-    if labelled and {example.split for example in examples} <= {"", "train"}:
-        examples, held = _hold_out(examples)
-        notes.append(
-            f"no test split given: {held} of {len(examples)} examples, one in {_SHARE} of each class, are held out"
-        )
-    result = LabelledFiles(str(path), classes, tuple(examples), tuple(notes))
+    odd = next((name for name in classes if not name.isprintable()), None)
+    if odd is not None:
+        raise InputError(f"{path}: the class {odd!r}", "class names that can be printed")
+    result = LabelledFiles(_shown(str(path)), classes, tuple(examples), tuple(notes))
     if labelled:
-        unknown = sorted({e.label for e in examples} - {e.label for e in result.of("train")}, key=_natural)
+        result = held_out(result)
+        unknown = sorted(set(classes) - {e.label for e in result.of("train")}, key=_natural)
         if unknown:
             raise InputError(f"{path}: no training example of {', '.join(unknown[:5])}", "some of every class in train")
     return result
+
+
+def held_out(files: LabelledFiles) -> LabelledFiles:
+    """The same files; where all are for training or none has a split, one in five of each class is for testing."""
+    if not {example.split for example in files.examples} <= {"", "train"}:
+        return files
+    examples, held = _hold_out(files.examples)
+    note = f"no test split given: {held} of {len(examples)} examples, one in {_SHARE} of each class, are held out"
+    return replace(files, examples=tuple(examples), notes=(*files.notes, note))
 
 
 def repeated(examples: Iterable[tuple[str, Example]]) -> list[tuple[Example, Example]]:
@@ -242,7 +256,8 @@ def _by_folders(source: Path, rows: Sequence[tuple[Path, tuple[str, ...], str]])
     )
     notes = []
     if other:
-        notes.append(f"{sum(other.values())} files passed over ({', '.join(sorted(other)[:4])})")
+        count = sum(other.values())
+        notes.append(f"{count} file{'s' * (count > 1)} passed over ({', '.join(sorted(other)[:4])})")
     if bare:
         notes.append(f"{len(bare)} pictures outside of a class folder passed over (such as {bare[0][1][-1]})")
     return examples, notes
@@ -313,7 +328,9 @@ def _hold_out(examples: Sequence[Example]) -> tuple[list[Example], int]:
     test: set[int] = set()
     for label in {example.label for example in examples}:
         members = [number for number, example in enumerate(examples) if example.label == label]
-        members.sort(key=lambda number: hashlib.sha256(_short(examples[number]).encode()).digest())
+        members.sort(
+            key=lambda number: hashlib.sha256(_short(examples[number]).encode("utf-8", "surrogateescape")).digest()
+        )
         test.update(members[: max(len(members) // _SHARE, int(len(members) > 1))])
     marked = [replace(e, split="test" if number in test else "train") for number, e in enumerate(examples)]
     return marked, len(test)
@@ -322,6 +339,10 @@ def _hold_out(examples: Sequence[Example]) -> tuple[list[Example], int]:
 def _short(example: Example) -> str:
     """A name that does not change when the whole data set is moved."""
     return f"{example.label}/{PurePosixPath(example.member).name if example.member else example.path.name}"
+
+
+def _shown(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _hidden(parts: Sequence[str]) -> bool:

@@ -34,6 +34,9 @@ def save_model(folder: str | os.PathLike[str], module: nn.Module, schema: str, c
 
     Returns:
         The folder.
+
+    Raises:
+        InputError: the files cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,11 +50,15 @@ def save_model(folder: str | os.PathLike[str], module: nn.Module, schema: str, c
     weights, settings = folder / WEIGHTS_FILE, folder / CONFIG_FILE
     for path in (weights, settings):
         temporary = path.with_name(path.name + ".part")
-        if path is weights:
-            save_file(tensors, temporary, metadata={"format": "pt"})
-        else:
-            temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        try:
+            if path is weights:
+                save_file(tensors, temporary, metadata={"format": "pt"})
+            else:
+                temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, path)
+        except (SafetensorError, OSError) as error:
+            temporary.unlink(missing_ok=True)
+            raise InputError(f"cannot write {path}: {error}", "a folder that you may write, with room") from error
     return folder
 
 

@@ -29,6 +29,8 @@ def write(
 ) -> None:
     """Write ``card.md``, ``metrics.json``, ``predictions.jsonl``, ``confusion.png`` and ``curves.png``.
 
+    The figures come last: where they are, the rest is there too.
+
     Args:
         folder: of the run.
         facts: as :func:`whenwhere.training.adapting.adapt_files` gathers them.
@@ -45,9 +47,9 @@ def write(
     charts.curves(folder / CURVES, curves, title=f"{recipe['method']} on {recipe['backbone']}")
     rows = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in predictions)
     write_text(folder / PREDICTIONS, rows)
+    write_text(folder / CARD, _card(folder, facts, confusion))
     matrix = {**facts, "confusion": confusion.tolist()}
     write_text(folder / METRICS, json.dumps(matrix, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    write_text(folder / CARD, _card(folder, facts, confusion))
 
 
 def usage(folder: Path) -> list[str]:
@@ -69,7 +71,7 @@ def _card(folder: Path, facts: Mapping[str, Any], confusion: np.ndarray) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| data | {facts['data']}: {counts} examples |",
+        f"| data | {_cell(facts['data'])}: {counts} examples |",
         f"| test accuracy | {facts['accuracy']['test']:.4f} (95 % interval {low:.4f} to {high:.4f}) |",
         f"| training accuracy | {facts['accuracy']['train']:.4f} |",
         f"| trained numbers | {trained['adapter']:,} in the adapter, {trained['head']:,} in the head |",
@@ -77,8 +79,8 @@ def _card(folder: Path, facts: Mapping[str, Any], confusion: np.ndarray) -> str:
         f"| recipe | {recipe['epochs']} epochs of batches of {recipe['batch']}, AdamW at {recipe['lr']:g}, "
         f"weight decay {recipe['weight_decay']:g}, seed {recipe['seed']}"
         f"{', with mirror images' if recipe['mirror'] else ''} |",
-        f"| settings | {json.dumps(recipe['settings'])} |",
-        f"| time | {seconds['prepare']:.0f} s reading and caching, {seconds['train']:.0f} s training, "
+        f"| settings | {_cell(json.dumps(recipe['settings']))} |",
+        f"| time{_since(facts)} | {seconds['prepare']:.0f} s reading and caching, {seconds['train']:.0f} s training, "
         f"{seconds['test']:.0f} s testing |",
         f"| peak memory | {facts['peak_memory_mb']:,.0f} MB |",
         "",
@@ -91,6 +93,14 @@ def _card(folder: Path, facts: Mapping[str, Any], confusion: np.ndarray) -> str:
         lines += ["", f"Left out, because they cannot be decoded: {_some(facts['left_out'])}."]
     lines += ["", "![confusion](confusion.png)", "", "![curves](curves.png)", "", "## Use", "", "```"]
     return "\n".join([*lines, *usage(folder), "```", ""])
+
+
+def _since(facts: Mapping[str, Any]) -> str:
+    return f", from step {facts['resumed_at']} on" if facts["resumed_at"] else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _clips(frames: int) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from whenwhere.adapt.anatomy import anatomy
 from whenwhere.adapt.methods import method as named_method
 from whenwhere.adapt.placement_file import Placement
 from whenwhere.adapt.search import search_placement
@@ -17,8 +19,9 @@ from whenwhere.backbones.vision import vision
 from whenwhere.cache import cache_dir
 from whenwhere.datasets.labelled_files import LabelledFiles, read_labelled
 from whenwhere.errors import InputError
-from whenwhere.training.adapting import AdaptRecipe, AdaptResult, adapt_files
-from whenwhere.training.trained import Progress, Tell
+from whenwhere.training.adapt_recipe import AdaptRecipe
+from whenwhere.training.adapting import AdaptResult, adapt_files
+from whenwhere.training.trained import Progress, Tell, left_out
 
 CLIP_FRAMES = 8
 _SMALL, _SMALL_SIZE = 64, 160  # pictures up to 64 pixels are fed to a CNN at 160
@@ -42,6 +45,7 @@ def adapt_data(
     weight_decay: float = 1e-4,
     mirror: bool = False,
     seed: int = 0,
+    placement: str | os.PathLike[str] | Placement | None = None,
     cache: str | os.PathLike[str] | bool | None = True,
     strict: bool = False,
     tell: Tell = lambda line: None,
@@ -59,9 +63,11 @@ def adapt_data(
         backbone: see :func:`whenwhere.backbones.vision.vision`.
         size: input side; None is 160 for small pictures on the default backbone, else the backbone's own.
         frames: of each clip; None is 8 for videos, and 1 for pictures.
-        epochs, batch, weight_decay, mirror, seed: see :class:`whenwhere.training.adapting.AdaptRecipe`.
-        lr: None is the method's own default.
-        cache: where the frozen backbone's states are kept: True is the program's cache folder, None the run's folder.
+        epochs, batch, weight_decay, mirror, seed: see :class:`whenwhere.training.adapt_recipe.AdaptRecipe`.
+        lr: None is the method's own default: 1e-4 for full, 3e-3 for bitfit and linear, else 1e-3.
+        placement: of :func:`place_adapters`, or a file of one; for the method "placed".
+        cache: where the frozen backbone's states are kept: True is the program's cache folder; None the run's folder,
+            until it ends.
         strict, tell, progress: see :func:`whenwhere.training.adapting.adapt_files`.
 
     Returns:
@@ -72,14 +78,22 @@ def adapt_data(
         WeightsError: weights that cannot be had.
     """
     named_method(method)  # an unknown name is told before the files are read
+    settings = dict(settings or {})
+    if placement is not None:
+        if method != "placed":
+            raise InputError(f"a placement with method {method!r}", "method 'placed'")
+        placement = placement if isinstance(placement, Placement) else Placement.load(placement)
+        settings["edges"] = placement.edges
     files = data if isinstance(data, LabelledFiles) else read_labelled(data)
     if frames is None:
         frames = CLIP_FRAMES if files.has_videos else 1
     if size is None and backbone == "efficientnet-lite2" and _small(files):
         size = _SMALL_SIZE
+    if Path(backbone).expanduser().is_dir():
+        backbone = str(Path(backbone).expanduser().absolute())  # the adapter is used from other folders too
     recipe = AdaptRecipe(
         method,
-        dict(settings or {}),
+        settings,
         backbone,
         size,
         frames,
@@ -92,7 +106,9 @@ def adapt_data(
     )
     if cache is True:
         cache = cache_dir() / "states"
-    return adapt_files(files, recipe, out, cache=cache or None, strict=strict, tell=tell, progress=progress)
+    return adapt_files(
+        files, recipe, out, placement=placement, cache=cache or None, strict=strict, tell=tell, progress=progress
+    )
 
 
 def place_adapters(
@@ -128,18 +144,21 @@ def place_adapters(
     if examples < 2:
         raise InputError(f"examples={examples}", "2 or more")
     encoder = vision(backbone)
+    anatomy(encoder)  # a CNN is told before the files are read
     train = files.of("train")
     order = np.random.default_rng(seed).permutation(len(train))[:examples]
-    pictures, labels, lost = [], [], 0
+    pictures, labels, bad = [], [], []
     for at, number in enumerate(order.tolist(), 1):
         try:
             pictures.append(encoder.preprocess(train[number].pictures())[0])
             labels.append(files.classes.index(train[number].label))
-        except InputError:
-            lost += 1
+        except InputError as error:
+            bad.append((train[number], error))
         progress(at, len(order), "reading")
-    if lost:
-        tell(f"{lost} of {len(order)} pictures left out, they cannot be decoded")
+    if len(bad) == len(order):
+        raise InputError(left_out(bad), "pictures that decode")
+    if bad:
+        tell(left_out(bad))
     if len(pictures) < encoder.width:
         tell(f"{len(pictures)} pictures are fewer than the transformer is wide ({encoder.width}): ranks are capped")
     steps = -(-len(pictures) // _BATCH)

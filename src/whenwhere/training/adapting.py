@@ -8,74 +8,48 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
-import resource
+import shutil
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import torch
 
 from whenwhere.adapt.adapted import Adapted, StatesAdapted
-from whenwhere.adapt.methods import method
+from whenwhere.adapt.methods import load_adapted
+from whenwhere.adapt.placement_file import Placement
 from whenwhere.backbones.vision import Backbone, vision
-from whenwhere.datasets.fields import read_json
-from whenwhere.datasets.labelled_files import LabelledFiles, repeated
+from whenwhere.datasets.labelled_files import Example, LabelledFiles, repeated
 from whenwhere.errors import InputError
+from whenwhere.layers.persistence import read_json
 from whenwhere.reports import adapted as report
-from whenwhere.reports.folder import check_place
-from whenwhere.results import checks
-from whenwhere.results.files import write_text
-from whenwhere.training.adapting_data import Labelled, Pixels, States, Store, pieces, test
+from whenwhere.training.adapt_recipe import (
+    RUN,
+    AdaptRecipe,
+    begun,
+    check_folder,
+    claim,
+    fingerprint,
+    settle,
+    settled,
+)
+from whenwhere.training.adapt_stores import Labelled, Pixels, States, Store, examine, hashes_of, pieces
+from whenwhere.training.checkpoint import newest_checkpoint
 from whenwhere.training.config import FitConfig
 from whenwhere.training.data import Batches
 from whenwhere.training.fit import fit
-from whenwhere.training.trained import ADAPTER, RECIPE, Progress, Tell
+from whenwhere.training.trained import ADAPTER, Progress, Tell, Tested, left_out
 
-RUN = "run"
-_UNREADABLE = 5  # names told
-
-
-@dataclass(frozen=True)
-class AdaptRecipe:
-    """What is trained on what, and how.
-
-    Args:
-        method: name of the method; see :data:`whenwhere.adapt.methods.METHODS`.
-        settings: fields of its config that differ from its defaults.
-        backbone: as :func:`whenwhere.backbones.vision.vision` takes it.
-        size: input side in pixels; None is the backbone's own. Only CNNs take another.
-        frames: pictures of a clip; 1 for images.
-        epochs: passes over the training examples.
-        batch: examples of a step.
-        lr, weight_decay: of AdamW; the rate rises over a tenth of the steps and falls to 0 as a cosine.
-        mirror: also train on each picture's mirror image. Wrong for digits, text, and left and right.
-        seed: of initial weights and the order of the data.
-    """
-
-    method: str = "losa"
-    settings: dict[str, Any] = field(default_factory=dict)
-    backbone: str = "efficientnet-lite2"
-    size: int | None = None
-    frames: int = 1
-    epochs: int = 10
-    batch: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
-    mirror: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 1), ("frames", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name}={getattr(self, name)}", f"{least} or more")
-        if not 0 < self.lr < math.inf:
-            raise InputError(f"lr={self.lr}", "a finite number above 0")
-        if self.size is not None and self.size < 16:
-            raise InputError(f"size={self.size}", "16 pixels or more")
+_STATES = "states"  # in the folder of a run without a cache
+_TWINS = 3  # pairs told
+_POINTS = 60  # of a curve
 
 
 @dataclass(frozen=True)
@@ -88,8 +62,8 @@ class AdaptResult:
         accuracy: share of the test examples that are right, 0..1.
         interval: its 95 % interval.
         tested: number of test examples.
-        seconds: of this start: reading and caching, training, testing.
-        cached: examples found in the cache, and all.
+        seconds: of this start: reading and caching, training, testing; empty if the run had ended before.
+        cached: examples found in the cache, and all; (0, 0) if no cache was needed.
     """
 
     model: Adapted
@@ -101,11 +75,22 @@ class AdaptResult:
     cached: tuple[int, int]
 
 
+@contextmanager
+def _threads_put_back() -> Iterator[None]:
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_threads_put_back()
 def adapt_files(
     data: LabelledFiles,
     recipe: AdaptRecipe,
     folder: str | os.PathLike[str],
     *,
+    placement: Placement | None = None,
     cache: str | os.PathLike[str] | None = None,
     strict: bool = False,
     tell: Tell = lambda line: None,
@@ -113,12 +98,15 @@ def adapt_files(
 ) -> AdaptResult:
     """Train an adapter on labelled files, or go on with a run that was interrupted: the same call does both.
 
+    A run whose results are there is not touched again; its figures are returned.
+
     Args:
         data: with a "train" split, and a "test" split.
         recipe: what to train.
-        folder: of the run; new, empty, or of the same recipe and data.
-        cache: folder in which the frozen backbone's states are kept for this and later runs; None keeps them for this
-            run only, in its folder. Methods that train through the backbone do not use it.
+        folder: of the run; new, empty, or of the same recipe and data, wherever these lie by now.
+        placement: that the edges in the recipe were taken from; it is compared with the backbone.
+        cache: folder in which the frozen backbone's states are kept for this and later runs; None keeps them until
+            the run ends, in its folder. Methods that train through the backbone do not use it.
         strict: refuse files that cannot be decoded; else they are left out and told.
         tell: called with lines for a person.
         progress: called with (done, of, what) while files are read and tested.
@@ -133,39 +121,51 @@ def adapt_files(
     """
     folder = Path(folder)
     started = time.perf_counter()
-    run = _described(folder, recipe, data)
+    check_folder(folder, recipe, data)
     for note in data.notes:
         tell(note)
 
     # 1. The backbone, and what it makes of the examples.
     backbone = vision(recipe.backbone, size=recipe.size)
-    model = _build(recipe, backbone, data.classes)
-    examples = {split: data.of(split) for split in ("train", "val", "test") if data.of(split)}
+    if placement is not None:
+        placement.config(backbone)
+    model = recipe.build(backbone, data.classes)
+    everything = [example for split in ("train", "val", "test") for example in data.of(split)]
+    hashes, bad = hashes_of(everything, progress)
+    claim(folder, recipe, data, fingerprint(everything, hashes))
+    ended = _ended(folder, backbone, tell)
+    if ended is not None:
+        return ended
+    threads, most = settled(folder, "threads") or _idle_threads(), torch.get_num_threads()
+    if threads < most:
+        tell(f"{threads} of {most} threads are used, as many as were idle when the run began")
+    torch.set_num_threads(threads)
     store: Store = (
-        States(model, recipe.frames, Path(cache) if cache else folder / "states", recipe.mirror)
+        States(model, recipe.frames, Path(cache) if cache else folder / _STATES, recipe.mirror)
         if isinstance(model, StatesAdapted)
-        else Pixels(model, recipe.frames)
+        else Pixels(model)
     )
-    kept, unreadable = store.take([e for split in examples.values() for e in split], progress)
-    if unreadable:
-        names = ", ".join(reason for _, reason in unreadable[:_UNREADABLE])
-        if strict or len(unreadable) == sum(map(len, examples.values())):
-            raise InputError(f"{len(unreadable)} files that cannot be used: {names}", "pictures that decode")
-        tell(f"{len(unreadable)} files left out, they cannot be decoded: {names}")
-    examples = {split: [e for e in members if e in kept] for split, members in examples.items()}
-    twins = repeated((kept[example], example) for members in examples.values() for example in members)
-    if twins:
-        tell(f"{len(twins)} files of one split are in another too, such as {twins[0][0].name} and {twins[0][1].name}")
-    if not examples.get("train") or not examples.get("test"):
-        raise InputError(f"{data.source}: no usable examples to {'test on' if examples.get('train') else 'train on'}")
-    _claim(folder, run)
+    bad += store.take(hashes, progress)
+    if bad and (strict or len(bad) == len(everything)):
+        raise InputError(left_out(bad), "files that decode", "take them out, or do without --strict" if strict else "")
+    if bad:
+        tell(left_out(bad))
+    lost = {example for example, _ in bad}
+    examples = {
+        split: [example for example in data.of(split) if example not in lost] for split in ("train", "val", "test")
+    }
+    examples = {split: members for split, members in examples.items() if members}
+    _tell_twins(examples, hashes, tell)
+    if "train" not in examples or "test" not in examples:
+        raise InputError(f"{data.source}: no usable examples to {'test on' if 'train' in examples else 'train on'}")
     prepared = time.perf_counter()
 
     # 2. Training.
-    train = examples["train"]
+    train, seen = examples["train"], examples.get("val") or examples["test"]
     batch = min(recipe.batch, len(train))
     steps = max(1, recipe.epochs * len(train) // batch)
-    cut = pieces(model, store, train[0], batch)
+    cut = settled(folder, "pieces") or pieces(model, store, train[0], batch)
+    settle(folder, pieces=cut, threads=threads)
     if cut > 1:
         tell(f"memory allows {batch // cut} examples at a time, so a step of {batch} is made of {cut} pieces")
     config = FitConfig(
@@ -180,36 +180,36 @@ def adapt_files(
         log_every=max(1, steps // 200),
         checkpoint_every=max(1, steps // 5),
         keep=1,
-        evaluate_every=max(1, -(-steps // 5)),
+        evaluate_every=-(-steps // 5),
         device="cpu",
     )
-    seen = examples.get("val") or examples["test"]
 
     def evaluate(system: Adapted, step: int) -> dict[str, float]:
-        return {"accuracy": test(model, store, seen, data.labels(seen)).accuracy}
+        return {"accuracy": examine(model, store, seen, data.labels(seen)).accuracy}
 
+    resumed = _resumed(folder)
+    if resumed:
+        tell(f"going on after step {resumed} of {steps}")
     labelled = Labelled(store, train, data.labels(train), recipe.mirror)
-    batches = Batches(labelled, labelled.collate)
-    outcome = fit(model, batches, config, folder / RUN, evaluate=evaluate)
+    outcome = fit(model, Batches(labelled, labelled.collate), config, folder / RUN, evaluate=evaluate)
     trained = time.perf_counter()
 
     # 3. Testing, and the papers.
-    tested = {split: test(model, store, members, data.labels(members), progress) for split, members in examples.items()}
-    result = tested["test"]
-    seconds = {
-        "prepare": prepared - started,
-        "train": trained - prepared,
-        "test": time.perf_counter() - trained,
+    tested = {
+        split: examine(model, store, members, data.labels(members), progress) for split, members in examples.items()
     }
+    result = tested["test"]
+    seconds = {"prepare": prepared - started, "train": trained - prepared, "test": time.perf_counter() - trained}
     model.eval()
     model.save(folder / ADAPTER)
     facts = {
         "data": data.source,
         "examples": {split: len(members) for split, members in examples.items()},
         "classes": list(data.classes),
-        "left_out": [example.name for example, _ in unreadable],
+        "left_out": [example.name for example, _ in bad],
         "recipe": dataclasses.asdict(recipe),
         "steps": steps,
+        "resumed_at": resumed,
         "size": backbone.size,
         "trained": model.counts(),
         "accuracy": {split: one.accuracy for split, one in tested.items()},
@@ -217,75 +217,81 @@ def adapt_files(
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "cached": list(store.cached),
         "examples_per_second": round(outcome.samples_per_second, 1),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "threads": threads,
+        "peak_memory_mb": round(_peak_memory() / 1e6, 1),
     }
-    report.write(
-        folder,
-        facts,
-        result.confusion(),
-        _curves(folder / RUN / "metrics.jsonl", "val" if examples.get("val") else "test"),
-        [
-            {"file": e.name, "label": e.label, "said": data.classes[int(row.argmax())], "probability": float(row.max())}
-            for e, row in zip(examples["test"], result.probabilities)
-        ],
-    )
+    curves = _curves(folder / RUN / "metrics.jsonl", "val" if "val" in examples else "test")
+    report.write(folder, facts, result.confusion(), curves, _said(examples["test"], result))
+    shutil.rmtree(folder / _STATES, ignore_errors=True)
     return AdaptResult(model, folder, result.accuracy, result.interval, len(result.truth), seconds, store.cached)
 
 
-def _build(recipe: AdaptRecipe, backbone: Backbone, classes: Sequence[str]) -> Adapted:
-    kind = method(recipe.method)
-    settings = dict(recipe.settings)
-    known = {item.name for item in dataclasses.fields(kind.Config)}
-    if recipe.frames > 1:
-        if not issubclass(kind, StatesAdapted):
-            raise InputError(f"method {recipe.method!r} for clips", "losa, linear or ladder, which take clips")
-        if "frames" in known:
-            settings.setdefault("frames", recipe.frames)
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise InputError(f"setting {unknown[0]!r} of method {recipe.method!r}", f"one of {', '.join(sorted(known))}")
-    torch.manual_seed(recipe.seed)
-    return kind(backbone, classes, kind.Config(**settings))
+def _ended(folder: Path, backbone: Backbone, tell: Tell) -> AdaptResult | None:
+    """The result of a run that has come to its end."""
+    path = folder / report.METRICS
+    if not begun(folder) or not path.is_file() or not (folder / ADAPTER).is_dir():
+        return None
+    facts = read_json(path)
+    tell("this run has come to its end before; nothing is trained")
+    low, high = facts["interval"]
+    model = load_adapted(folder / ADAPTER, backbone)
+    return AdaptResult(model, folder, facts["accuracy"]["test"], (low, high), facts["examples"]["test"], {}, (0, 0))
 
 
-def _described(folder: Path, recipe: AdaptRecipe, data: LabelledFiles) -> str:
-    """The recipe as JSON; refuses, before any work, a folder that is not new, empty, or of the very same run."""
-    wanted = {"data": data.source, "classes": list(data.classes), **dataclasses.asdict(recipe)}
-    path = folder / RECIPE
-    if path.is_file():
-        there = read_json(path, "recipe").entries()
-        for name, value in json.loads(json.dumps(wanted)).items():
-            was = there[name].value if name in there else None
-            if was != value:
-                raise InputError(
-                    f"{folder} holds a run with {name} {checks.short(was)}, not {checks.short(value)}",
-                    "the same recipe, to go on with it",
-                    "choose another --out",
-                )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"the folder {folder} holds other files", "a new or empty folder", "choose another --out")
-    check_place(folder)
-    return json.dumps(wanted, indent=1) + "\n"
+def _idle_threads() -> int:
+    """Threads that would have a core of their own; with more than that, all wait for the last in every operation."""
+    most = torch.get_num_threads()
+    if most == 1:
+        return 1
+    idle = 1 - psutil.cpu_percent(interval=0.3) / 100
+    return max(1, min(most, round(idle * (psutil.cpu_count() or 1))))
 
 
-def _claim(folder: Path, run: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot make the folder {folder}: {reason}", "a place that you may write to") from error
-    write_text(folder / RECIPE, run)
+def _resumed(folder: Path) -> int:
+    """Steps done when this start begins."""
+    last = newest_checkpoint(folder / RUN)
+    return int(last.name.rpartition("_")[2]) if last else 0
+
+
+def _tell_twins(examples: dict[str, list[Example]], hashes: dict[Example, str], tell: Tell) -> None:
+    twins = repeated((hashes[example], example) for members in examples.values() for example in members)
+    if twins:
+        pairs = "; ".join(f"{first.name} and {again.name}" for first, again in twins[:_TWINS])
+        tell(
+            f"{len(twins)} file{'s' * (len(twins) > 1)} of one split {'are' if len(twins) > 1 else 'is'} in another "
+            f"too, which flatters the accuracy: {pairs}"
+        )
+
+
+def _said(examples: list[Example], tested: Tested) -> list[dict[str, Any]]:
+    return [
+        {"file": e.name, "label": e.label, "said": tested.labels[int(row.argmax())], "probability": float(row.max())}
+        for e, row in zip(examples, tested.probabilities)
+    ]
 
 
 def _curves(path: Path, split: str) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
-    """Loss and accuracy over the steps, from the journal of the training."""
+    """Loss and accuracy over the steps, from the journal of the training; of the batches, means of a few in a row."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
-    def line(key: str) -> tuple[list[float], list[float]]:
-        found = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
-        return [step for step, _ in found], [value for _, value in found]
+    def line(key: str, points: int | None = None) -> tuple[list[float], list[float]]:
+        found = np.array([(row["step"], row[key]) for row in rows if row.get(key) is not None]).reshape(-1, 2)
+        some = np.array_split(found, min(points or len(found), len(found))) if len(found) else []
+        means = np.array([part.mean(0) for part in some]).reshape(-1, 2)
+        return means[:, 0].tolist(), means[:, 1].tolist()
 
     return {
-        "loss": {"train": line("loss")},
-        "accuracy": {"train (batch)": line("accuracy"), split: line("evaluate/accuracy")},
+        "loss": {"train": line("loss", _POINTS)},
+        "accuracy": {"train": line("accuracy", _POINTS), split: line("evaluate/accuracy")},
     }
+
+
+def _peak_memory() -> float:
+    """Bytes, of this process so far."""
+    info = psutil.Process().memory_info()
+    if hasattr(info, "peak_wset"):  # Windows
+        return float(info.peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -15,11 +15,12 @@ import torch
 from whenwhere.adapt.adapted import Adapted
 from whenwhere.adapt.methods import load_adapted
 from whenwhere.backbones.vision import Backbone
-from whenwhere.datasets.labelled_files import SPLITS, Example, read_labelled
+from whenwhere.datasets.labelled_files import SPLITS, Example, held_out, read_labelled
 from whenwhere.errors import InputError, WeightsError
 from whenwhere.layers.persistence import read_json
 
 RECIPE, ADAPTER = "recipe.json", "adapter"
+_TOLD = 5  # files named in a line on those left out
 
 Tell = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
@@ -151,7 +152,9 @@ class TrainedAdapter:
         Raises:
             InputError: no such examples, a class that the adapter does not know, or nothing that decodes.
         """
-        files = read_labelled(data, labelled=split != "all")
+        files = read_labelled(data, labelled=False)
+        if split != "all":
+            files = held_out(files)
         unknown = sorted(set(files.classes) - set(self.labels))
         if unknown:
             raise InputError(
@@ -165,14 +168,21 @@ class TrainedAdapter:
         for note in files.notes:
             tell(note)
         rows, bad = say(self.model, examples, self.frames, progress=progress)
-        for example, error in bad:
-            tell(f"left out: {example.name}: {error}")
         if not len(rows):
             raise InputError(f"none of {len(examples)} files can be decoded", "pictures or clips", str(bad[0][1]))
-        left_out = {example for example, _ in bad}
+        if bad:
+            tell(left_out(bad))
+        lost = {example for example, _ in bad}
         index = {name: at for at, name in enumerate(self.labels)}
-        truth = np.array([index[e.label] for e in examples if e not in left_out], np.int64)
+        truth = np.array([index[e.label] for e in examples if e not in lost], np.int64)
         return Tested(self.labels, rows, truth)
+
+
+def left_out(bad: Sequence[tuple[Example, InputError]]) -> str:
+    """One line on files that were left out."""
+    reasons = "; ".join(error.given for _, error in bad[:_TOLD])
+    more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
+    return f"{len(bad)} file{'s' * (len(bad) > 1)} left out, they cannot be decoded: {reasons}{more}"
 
 
 def say(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from whenwhere.training.trained import Progress, Tested
 _SHARE_OF_MEMORY = 0.4  # of what is free, for the activations of one piece
 _SHARE_FOR_PICTURES = 0.25  # of what is free, for decoded pictures
 _TEST_BATCH = 64
-_FILL = 128  # examples between two reports of progress
+_FILL = 32  # examples between two reports of progress
 
 
 class Store(Protocol):
@@ -31,13 +31,26 @@ class Store(Protocol):
 
     cached: tuple[int, int]
 
-    def take(
-        self, examples: Sequence[Example], progress: Progress
-    ) -> tuple[dict[Example, str], list[tuple[Example, str]]]:
-        """Read examples: hash of each that can be used, and the others with the reason."""
+    def take(self, hashes: Mapping[Example, str], progress: Progress) -> list[tuple[Example, InputError]]:
+        """Read examples, given with the hashes of their content; returns those that cannot be decoded."""
 
     def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:
         """A batch for ``loss``: (example, whether it is mirrored) and labels int64 (n,)."""
+
+
+def hashes_of(
+    examples: Sequence[Example], progress: Progress
+) -> tuple[dict[Example, str], list[tuple[Example, InputError]]]:
+    """SHA-256 of the content of each file, and the files that cannot be read."""
+    found: dict[Example, str] = {}
+    bad: list[tuple[Example, InputError]] = []
+    for at, example in enumerate(examples, 1):
+        try:
+            found[example] = example.hash()
+        except InputError as error:
+            bad.append((example, error))
+        progress(at, len(examples), "reading")
+    return found, bad
 
 
 class Labelled:
@@ -64,47 +77,36 @@ class Pixels:
 
     Args:
         model: whose backbone they are for.
-        frames: pictures of a clip; 1 for images.
     """
 
-    def __init__(self, model: Adapted, frames: int) -> None:
-        self.model, self.frames = model, frames
-        self.cached = (0, 0)
+    def __init__(self, model: Adapted) -> None:
+        self.model, self.cached = model, (0, 0)
         self._kept: dict[Example, Tensor] = {}
         self._room = int(_SHARE_FOR_PICTURES * psutil.virtual_memory().available)
 
-    def take(
-        self, examples: Sequence[Example], progress: Progress
-    ) -> tuple[dict[Example, str], list[tuple[Example, str]]]:
-        kept: dict[Example, str] = {}
-        bad: list[tuple[Example, str]] = []
-        for at, example in enumerate(examples, 1):
+    def take(self, hashes: Mapping[Example, str], progress: Progress) -> list[tuple[Example, InputError]]:
+        """As :meth:`Store.take`; every file is decoded once."""
+        bad: list[tuple[Example, InputError]] = []
+        for at, example in enumerate(hashes, 1):
             try:
-                kept[example] = example.hash()
                 squashed = self._squashed(example)
+                if squashed.nbytes <= self._room:
+                    self._kept[example] = squashed
+                    self._room -= squashed.nbytes
             except InputError as error:
-                kept.pop(example, None)
-                bad.append((example, error.given))
-                continue
-            if squashed.nbytes <= self._room:
-                self._kept[example] = squashed
-                self._room -= squashed.nbytes
-            progress(at, len(examples), "reading")
-        return kept, bad
+                bad.append((example, error))
+            progress(at, len(hashes), "decoding")
+        return bad
 
     def _squashed(self, example: Example) -> Tensor:
-        """uint8 (T, 3, s, s)."""
+        """uint8 (3, s, s)."""
         found = self._kept.get(example)
-        return self.model.backbone.squash(example.pictures(self.frames)) if found is None else found
-
-    def pixels(self, examples: Sequence[tuple[Example, bool]]) -> Tensor:
-        """Normalised (n, 3, s, s), or (n, T, 3, s, s) of clips."""
-        squashed = torch.stack([self._squashed(e).flip(-1) if mirror else self._squashed(e) for e, mirror in examples])
-        pixels = self.model.backbone.normalise(squashed)
-        return pixels if self.frames > 1 else pixels[:, 0]
+        return self.model.backbone.squash(example.pictures())[0] if found is None else found
 
     def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:
-        return {"pixels": self.pixels(examples), "label": labels}
+        """As :meth:`Store.batch`, with "pixels", normalised (n, 3, s, s)."""
+        squashed = [self._squashed(e).flip(-1) if mirrored else self._squashed(e) for e, mirrored in examples]
+        return {"pixels": self.model.backbone.normalise(torch.stack(squashed)), "label": labels}
 
 
 class States:
@@ -115,6 +117,9 @@ class States:
         frames: pictures of a clip; 1 for images.
         folder: of the cache.
         mirror: also keep those of the mirror images.
+
+    Attributes:
+        cached: examples all of whose states were there before, and all.
     """
 
     def __init__(self, model: StatesAdapted, frames: int, folder: Path, mirror: bool) -> None:
@@ -127,50 +132,50 @@ class States:
                 f"the cache {folder} cannot be made ({error.strerror})", "a folder that you may write", "use --cache"
             ) from error
         self.frames, self.cached = frames, (0, 0)
+        self._items: dict[Example, Deferred] = {}
         self._keys: dict[Example, np.ndarray] = {}
 
-    def take(
-        self, examples: Sequence[Example], progress: Progress
-    ) -> tuple[dict[Example, str], list[tuple[Example, str]]]:
-        items: dict[Example, Deferred] = {}
-        bad: list[tuple[Example, str]] = []
-        for example in examples:
+    def take(self, hashes: Mapping[Example, str], progress: Progress) -> list[tuple[Example, InputError]]:
+        """As :meth:`Store.take`; only files whose states are not there are decoded."""
+        self._items = {e: Deferred(bytes.fromhex(digest), partial(self._read, e)) for e, digest in hashes.items()}
+        there = np.asarray(self.cache.has(list(self._items.values())).all(1))
+        self.cached = (int(there.sum()), len(there))
+        self.cache.require_room(list(self._items.values()))
+        bad: list[tuple[Example, InputError]] = []
+        examples = list(self._items)
+        for start in range(0, len(examples), _FILL):
+            part = examples[start : start + _FILL]
             try:
-                items[example] = Deferred(bytes.fromhex(example.hash()), partial(self._read, example))
-            except InputError as error:
-                bad.append((example, error.given))
-        self.cache.require_room(list(items.values()))
-        usable = list(items)
-        for start in range(0, len(usable), _FILL):
-            part = usable[start : start + _FILL]
-            try:
-                rows = self.cache.fill([items[example] for example in part])
-                self._keys.update(zip(part, rows))
+                self._fill(part)
             except DiskFull:
                 raise
             except InputError:  # find out which, and keep the others
                 for example in part:
                     try:
-                        self._keys[example] = self.cache.fill([items[example]])[0]
+                        self._fill([example])
                     except DiskFull:
                         raise
                     except InputError as error:
-                        bad.append((example, error.given))
-            progress(start + len(part), len(usable), "states")
-        lacking = len(bad)
-        self.cached = (len(examples) - lacking - min(self.cache.stats.misses, len(examples) - lacking), len(examples))
-        return {example: items[example].content.hex() for example in self._keys}, bad
+                        bad.append((example, error))
+            progress(start + len(part), len(examples), "states")
+        return bad
+
+    def _fill(self, examples: Sequence[Example]) -> None:
+        keys = self.cache.fill([self._items[example] for example in examples])
+        self._keys.update(zip(examples, keys))
 
     def _read(self, example: Example) -> np.ndarray:
         pictures = example.pictures(self.frames)
         return pictures[0] if self.frames == 1 else np.stack(pictures)
 
     def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:
+        """As :meth:`Store.batch`, with "states"; damaged ones are computed again from their files."""
         keys = np.array([self._keys[example][int(mirrored)] for example, mirrored in examples])
-        return {"states": self.cache.batch(keys), "label": labels}
+        states = self.cache.read([self._items[example] for example, _ in examples], keys)
+        return {"states": states, "label": labels}
 
 
-def test(
+def examine(
     model: Adapted, store: Store, examples: Sequence[Example], labels: np.ndarray, progress: Progress | None = None
 ) -> Tested:
     """What a model says of examples that a store has taken."""
@@ -191,6 +196,7 @@ def pieces(model: Adapted, store: Store, example: Example, batch: int) -> int:
 
     Measured on a batch of one and of two: what autograd keeps for the backward pass.
     """
+    model.train()
     label = torch.zeros(1, dtype=torch.int64)
     kept = []
     for count in (1, 2):
