@@ -99,7 +99,7 @@ def world(
         width: of the picture, in pixels; 320, or 64 of count to elevation.
         rate: frames per second of a clip.
         seconds: length of a clip.
-        show: also write videos with boxes, names and sentences drawn in, and sheets of all clips, not of the first only.
+        show: also write videos with boxes, names and sentences drawn in, and sheets of all clips instead of the first.
     """
     if task not in TASKS:
         raise UsageError(f"there is no task {task!r}", f"one of {', '.join(TASKS)}", "run: whenwhere world --help")

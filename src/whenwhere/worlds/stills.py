@@ -55,7 +55,7 @@ def region(seen: Rendered, number: int, text: str) -> Region:
 
 
 def save(job: Job, index: int, seen: Rendered, regions: Sequence[Region], name: str = "") -> None:
-    """Write a picture under its number or a name, and one for people with the regions drawn in: of the first, or all."""
+    """Write a picture under its number or a name, and one for people with the regions drawn in: of the first or all."""
     name = name or job.name(index)
     write_image(job.out / f"{name}.jpg", seen.rgb[0])
     if job.shown(index, FIRST):
