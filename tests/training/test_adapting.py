@@ -236,5 +236,9 @@ def test_a_run_uses_the_threads_that_were_idle_when_it_began(backbone_folder, da
         used.clear()
         adapt_data(data, **options)  # goes on as it began
         assert ("testing", 1) in used and torch.get_num_threads() == 2
+        monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 99.0)
+        used.clear()
+        TrainedAdapter.load(tmp_path / "mine").evaluate(data, progress=options["progress"])
+        assert used == [("testing", 1)] and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
