@@ -224,17 +224,21 @@ def test_a_run_uses_the_threads_that_were_idle_when_it_began(backbone_folder, da
     options = {"backbone": str(backbone_folder), "epochs": 2, "cache": None, "out": tmp_path / "mine"}
     options |= {"tell": said.append, "progress": lambda done, of, what: used.append((what, torch.get_num_threads()))}
     before = torch.get_num_threads()
-    torch.set_num_threads(3)
+    torch.set_num_threads(2)
     try:
         monkeypatch.setattr(psutil, "cpu_count", lambda: 4)
-        monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 55.0)  # 1.8 of 4 are idle
+        monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 70.0)  # 1.2 of 4 are idle
         adapt_data(data, **options)
-        assert "2 of 3 threads are used" in said[1] and ("testing", 2) in used
-        assert torch.get_num_threads() == 3
+        assert "1 of 2 threads are used" in said[1] and ("testing", 1) in used
+        assert torch.get_num_threads() == 2
         (tmp_path / "mine" / "metrics.json").unlink()
         monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 0.0)
         used.clear()
         adapt_data(data, **options)  # goes on as it began
-        assert ("testing", 2) in used and torch.get_num_threads() == 3
+        assert ("testing", 1) in used and torch.get_num_threads() == 2
+        monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 99.0)
+        used.clear()
+        TrainedAdapter.load(tmp_path / "mine").evaluate(data, progress=options["progress"])
+        assert used == [("testing", 1)] and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

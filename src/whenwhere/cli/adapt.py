@@ -54,7 +54,7 @@ def adapt(
     Args:
         data: see above.
         out: folder for the adapter, its card, figures and pictures.
-        method: losa, linear, ladder, lora, adaptformer, bitfit, full, ...; docs/adapt.md compares them.
+        method: losa, linear, ladder, lora, adaptformer, bitfit, full, ...; docs/adapt_methods.md has all.
         backbone: efficientnet-lite2, vit-tiny, timm:NAME, or a folder.
         size: input side in pixels, for backbones that take any; the default looks at the pictures.
         frames: pictures of each clip; 8 where the data are videos.
@@ -66,8 +66,7 @@ def adapt(
         seed: of weights and order.
         set: settings of the method, as NAME=VALUE, such as rank=16.
         placement: file of whenwhere search-placement, for the method placed.
-        cache: folder where the frozen backbone's states are kept for other runs, by default the program's own; "none"
-            keeps them with this run, until it ends.
+        cache: folder where the frozen backbone's states are kept for other runs; none: until this run ends.
         strict: stop at files that cannot be decoded instead of leaving them out.
     """
     from whenwhere.reports.adapted import usage

@@ -12,8 +12,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +43,7 @@ from whenwhere.training.checkpoint import newest_checkpoint
 from whenwhere.training.config import FitConfig
 from whenwhere.training.data import Batches
 from whenwhere.training.fit import fit
+from whenwhere.training.threads import idle_threads, threads_put_back
 from whenwhere.training.trained import ADAPTER, Progress, Tell, Tested, left_out
 
 _STATES = "states"  # in the folder of a run without a cache
@@ -75,16 +74,7 @@ class AdaptResult:
     cached: tuple[int, int]
 
 
-@contextmanager
-def _threads_put_back() -> Iterator[None]:
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@_threads_put_back()
+@threads_put_back()
 def adapt_files(
     data: LabelledFiles,
     recipe: AdaptRecipe,
@@ -136,7 +126,7 @@ def adapt_files(
     ended = _ended(folder, backbone, tell)
     if ended is not None:
         return ended
-    threads, most = settled(folder, "threads") or _idle_threads(), torch.get_num_threads()
+    threads, most = settled(folder, "threads") or idle_threads(), torch.get_num_threads()
     if threads < most:
         tell(f"{threads} of {most} threads are used, as many as were idle when the run began")
     torch.set_num_threads(threads)
@@ -236,15 +226,6 @@ def _ended(folder: Path, backbone: Backbone, tell: Tell) -> AdaptResult | None:
     low, high = facts["interval"]
     model = load_adapted(folder / ADAPTER, backbone)
     return AdaptResult(model, folder, facts["accuracy"]["test"], (low, high), facts["examples"]["test"], {}, (0, 0))
-
-
-def _idle_threads() -> int:
-    """Threads that would have a core of their own; with more than that, all wait for the last in every operation."""
-    most = torch.get_num_threads()
-    if most == 1:
-        return 1
-    idle = 1 - psutil.cpu_percent(interval=0.3) / 100
-    return max(1, min(most, round(idle * (psutil.cpu_count() or 1))))
 
 
 def _resumed(folder: Path) -> int:

@@ -18,6 +18,7 @@ from whenwhere.backbones.vision import Backbone
 from whenwhere.datasets.labelled_files import SPLITS, Example, held_out, read_labelled
 from whenwhere.errors import InputError, WeightsError
 from whenwhere.layers.persistence import read_json
+from whenwhere.training.threads import idle_threads, threads_put_back
 
 RECIPE, ADAPTER = "recipe.json", "adapter"
 _TOLD = 5  # files named in a line on those left out
@@ -133,6 +134,7 @@ class TrainedAdapter:
         orders = np.argsort(-rows, axis=1, kind="stable")
         return [[(self.labels[at], float(row[at])) for at in order] for row, order in zip(rows, orders)]
 
+    @threads_put_back()
     def evaluate(
         self,
         data: str | os.PathLike[str],
@@ -167,6 +169,7 @@ class TrainedAdapter:
             raise InputError(f"{files.source} has no {split} examples", "another split")
         for note in files.notes:
             tell(note)
+        torch.set_num_threads(idle_threads())
         rows, bad = say(self.model, examples, self.frames, progress=progress)
         if not len(rows):
             raise InputError(f"none of {len(examples)} files can be decoded", "pictures or clips", str(bad[0][1]))
