@@ -16,7 +16,7 @@ from whenwhere.backbones.vision import vision
 from whenwhere.datasets.labelled_files import read_labelled
 from whenwhere.errors import InputError, WeightsError, WhenwhereError
 from whenwhere.media import write_image
-from whenwhere.training.adapt_data import adapt_data
+from whenwhere.training.adapt_data import _epochs, adapt_data
 from whenwhere.training.adapt_recipe import AdaptRecipe, fingerprint
 from whenwhere.training.adapt_stores import Pixels, States, examine, hashes_of, pieces
 from whenwhere.training.trained import TrainedAdapter
@@ -48,6 +48,11 @@ def data(tmp_path):
 
 def quiet(*_):
     return None
+
+
+@pytest.mark.parametrize(("examples", "batch", "passes"), [(2000, 64, 5), (640, 64, 15), (30, 64, 100), (10**6, 64, 5)])
+def test_a_small_set_is_gone_over_more_often(examples, batch, passes):
+    assert _epochs(examples, batch) == passes
 
 
 def test_states_and_pixels_feed_the_same_examples(backbone, data, tmp_path):

@@ -36,7 +36,7 @@ def adapt(
     backbone: str = "efficientnet-lite2",
     size: int | None = None,
     frames: int | None = None,
-    epochs: int = 10,
+    epochs: int | None = None,
     batch: int = 64,
     lr: float | None = None,
     weight_decay: float = 1e-4,
@@ -58,7 +58,7 @@ def adapt(
         backbone: efficientnet-lite2, vit-tiny, timm:NAME, or a folder.
         size: input side in pixels, for backbones that take any; the default looks at the pictures.
         frames: pictures of each clip; 8 where the data are videos.
-        epochs: passes over the training examples.
+        epochs: passes over the training examples; the default is 5, or as many as make 150 steps, 100 at most.
         batch: examples of a step.
         lr: peak learning rate; the default is the method's own (1e-4 for full, 3e-3 for bitfit and linear, else 1e-3).
         weight_decay: of AdamW.

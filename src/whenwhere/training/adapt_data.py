@@ -28,6 +28,7 @@ _SMALL, _SMALL_SIZE = 64, 160  # pictures up to 64 pixels are fed to a CNN at 16
 _LEARNING_RATES = {"full": 1e-4, "bitfit": 3e-3, "linear": 3e-3}
 _LEARNING_RATE = 1e-3
 _BATCH = 32
+_LEAST_EPOCHS, _LEAST_STEPS, _MOST_EPOCHS = 5, 150, 100  # where nothing is said
 
 
 def adapt_data(
@@ -39,7 +40,7 @@ def adapt_data(
     backbone: str = "efficientnet-lite2",
     size: int | None = None,
     frames: int | None = None,
-    epochs: int = 10,
+    epochs: int | None = None,
     batch: int = 64,
     lr: float | None = None,
     weight_decay: float = 1e-4,
@@ -63,7 +64,8 @@ def adapt_data(
         backbone: see :func:`whenwhere.backbones.vision.vision`.
         size: input side; None is 160 for small pictures on the default backbone, else the backbone's own.
         frames: of each clip; None is 8 for videos, and 1 for pictures.
-        epochs, batch, weight_decay, mirror, seed: see :class:`whenwhere.training.adapt_recipe.AdaptRecipe`.
+        epochs: passes over the training examples; None is 5, or as many as make 150 steps, 100 at most.
+        batch, weight_decay, mirror, seed: see :class:`whenwhere.training.adapt_recipe.AdaptRecipe`.
         lr: None is the method's own default: 1e-4 for full, 3e-3 for bitfit and linear, else 1e-3.
         placement: of :func:`place_adapters`, or a file of one; for the method "placed".
         cache: where the frozen backbone's states are kept: True is the program's cache folder; None the run's folder,
@@ -97,7 +99,7 @@ def adapt_data(
         backbone,
         size,
         frames,
-        epochs,
+        _epochs(len(files.of("train")), batch) if epochs is None else epochs,
         batch,
         lr if lr is not None else _LEARNING_RATES.get(method, _LEARNING_RATE),
         weight_decay,
@@ -189,3 +191,9 @@ def _small(files: LabelledFiles) -> bool:
         except InputError:
             continue
     return bool(seen) and max(seen) <= _SMALL
+
+
+def _epochs(examples: int, batch: int) -> int:
+    """Passes over a training set: more of them over a small one."""
+    wanted = -(-_LEAST_STEPS * min(batch, max(examples, 1)) // max(examples, 1))
+    return min(max(_LEAST_EPOCHS, wanted), _MOST_EPOCHS)
