@@ -195,19 +195,30 @@ def _use_of_memory(use: dict[str, dict[str, float]], size: int) -> str:
     )
 
 
+def put(page: str, text: str) -> str:
+    """The page with a section, whose first and last lines are markers, in its place, or at its end."""
+    begin, end = text.splitlines()[0], text.splitlines()[-1]
+    if begin not in page:
+        return page.rstrip("\n") + "\n\n" + text + "\n"
+    head, rest = page.split(begin, 1)
+    return head + text + rest.split(end, 1)[1]
+
+
 def with_section(page: str, record: dict[str, Any]) -> str:
     """The page with the section in its place, or at its end."""
-    if BEGIN not in page:
-        return page.rstrip("\n") + "\n\n" + section(record) + "\n"
-    head, rest = page.split(BEGIN, 1)
-    return head + section(record) + rest.split(END, 1)[1]
+    return put(page, section(record))
+
+
+def write_page(text: str) -> None:
+    """Write a section into REPRODUCTIONS.md."""
+    part = PAGE.with_name(PAGE.name + ".part")
+    part.write_text(put(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+    os.replace(part, PAGE)
 
 
 def write_section(record: dict[str, Any]) -> None:
     """Write the section into REPRODUCTIONS.md."""
-    part = PAGE.with_name(PAGE.name + ".part")
-    part.write_text(with_section(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
-    os.replace(part, PAGE)
+    write_page(section(record))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ _PUBLIC = {
     "describe": "whenwhere.api",
     "caption": "whenwhere.api",
     "embed": "whenwhere.api",
+    "adapt_data": "whenwhere.training.adapt_data",
+    "TrainedAdapter": "whenwhere.training.trained",
     "Event": "whenwhere.results",
     "Track": "whenwhere.results",
     "Region": "whenwhere.results",
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from whenwhere.results import Timeline as Timeline
     from whenwhere.results import Track as Track
     from whenwhere.results import Word as Word
+    from whenwhere.training.adapt_data import adapt_data as adapt_data
+    from whenwhere.training.trained import TrainedAdapter as TrainedAdapter
 
 
 def __getattr__(name: str) -> Any:

@@ -32,3 +32,40 @@ def test_names_and_notes_are_written_and_nan_boxes_left_out():
 def test_shapes_and_counts_must_agree(wrong):
     with pytest.raises(InputError):
         annotate(np.zeros((8, 8, 3), np.uint8), **wrong)
+
+
+def test_an_enlarged_picture_has_its_boxes_where_they_were():
+    black = np.zeros((20, 30, 3), np.uint8)
+    drawn = annotate(black, [[5, 10, 15, 18]], colours=[(255, 0, 0)], scale=4)
+    lines, columns = np.nonzero((drawn == (255, 0, 0)).all(axis=-1))
+    assert drawn.shape == (80, 120, 3)
+    assert (columns.min(), lines.min(), columns.max(), lines.max()) == (20, 40, 59, 71)
+    with pytest.raises(InputError, match="scale 0"):
+        annotate(black, scale=0)
+
+
+def test_names_do_not_hide_each_other():
+    """Boxes side by side, whose names above would overlap: as many light pixels as when each is drawn alone."""
+    ground = np.zeros((200, 300, 3), np.uint8)
+    boxes = [[100, 80, 120, 100], [125, 80, 145, 100], [112, 90, 133, 110]]
+    names, colours = ["the first of three", "the second of three", "the third"], [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+
+    def inked(picture):
+        return [(picture.argmax(-1) == channel)[picture.max(-1) > 60].sum() for channel in range(3)]
+
+    bare = inked(annotate(ground, boxes, colours=colours))
+    together = inked(annotate(ground, boxes, names, colours))
+    alone = [
+        inked(annotate(ground, [box], [name], [colour]))[number]
+        - inked(annotate(ground, [box], colours=[colour]))[number]
+        for number, (box, name, colour) in enumerate(zip(boxes, names, colours, strict=True))
+    ]
+    assert [with_ - without for with_, without in zip(together, bare, strict=True)] == pytest.approx(alone, rel=0.25)
+
+
+def test_long_notes_are_wrapped():
+    black = np.zeros((120, 100, 3), np.uint8)
+    text = "a sentence that is much too wide for the picture"
+    drawn = annotate(black, note=text)
+    lit = np.nonzero((drawn > 200).any(axis=(1, 2)))[0]
+    assert lit.max() - lit.min() > 30 and not (drawn[:, 97:] > 200).any(), "in several lines, none of them cut"

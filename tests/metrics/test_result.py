@@ -36,13 +36,15 @@ def test_intervals_of_a_mean():
     assert mean_of(values).intervals(seed=2)["mean"] != (low, high)
     wide = mean_of(values).intervals(level=0.99)["mean"]
     assert wide[0] < low < high < wide[1]
-    assert mean_of([3.0]).intervals(resamples=2)["mean"] == (3.0, 3.0)
+    for few in ([], [3.0]):
+        with pytest.raises(InputError, match=rf"an interval of {len(few)} items?, which is not defined"):
+            mean_of(few).intervals(resamples=2)
 
 
 def test_intervals_pass_over_sets_without_a_value():
     low, high = mean_of([np.nan, 1.0, np.nan]).intervals(resamples=50)["mean"]
     assert low == high == 1.0
-    assert "mean" not in mean_of([np.nan]).intervals(resamples=5)
+    assert "mean" not in mean_of([np.nan, np.nan]).intervals(resamples=5)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1, 2, -1], [1, 1, 0.5], [1, 1, float("nan")]])
@@ -88,6 +90,7 @@ def test_where_meteor_goes(tmp_path):
         ([], (2,), False),
         ([[1, 2], [3]], (None, 2), False),
         ([True, False], (2,), False),
+        ([1, True], (2,), False),
         (["1", "2"], (2,), False),
         ([10**400, 1], (2,), False),
         ([float("inf"), 1], (2,), False),

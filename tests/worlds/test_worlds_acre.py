@@ -15,6 +15,7 @@ from whenwhere.metrics.acre import acre
 from whenwhere.worlds import acre as world
 from whenwhere.worlds.acre_logic import problem
 from whenwhere.worlds.acre_solver import check, covariation, solve
+from whenwhere.worlds.render import render
 from whenwhere.worlds.show import Job
 
 COUNT = 2000
@@ -56,6 +57,29 @@ def test_shares_of_answers_and_types(drawn):
     found = [100 * labels[label] / len(queries) for label in range(3)]
     assert found == pytest.approx(PUBLISHED[which][1], abs=2.5)
     assert [100 * kinds[kind] / len(queries) for kind in KINDS] == pytest.approx(PUBLISHED[which][2], abs=2.5)
+
+
+def test_a_type_has_its_answers(drawn):
+    """And without the context no more than 41 to 44 % can be guessed, from the query's place and size."""
+    _, problems = drawn
+    answers, guesses = {}, {}
+    for made in problems:
+        for place, query in enumerate(made.queries):
+            answers.setdefault(query.kind, set()).add(query.label)
+            guesses.setdefault((place, len(query.objects)), Counter())[query.label] += 1
+    assert answers == {"screen_off": {0}, "potential": {1}, "indirect": {2}, "direct": {0, 2}}
+    right = sum(max(found.values()) for found in guesses.values()) / (4 * COUNT)
+    assert 0.41 - 0.02 < right < 0.44 + 0.03, right
+
+
+def test_every_object_shows_200_pixels():
+    for number in (1, 5, 9):
+        picture = world.make("iid", "test", 3, number)
+        seen = render(picture.scene, [0.0], (240, 320))
+        count = len(picture.panel.objects)
+        assert (seen.pixels[0, :count] >= 200).all() and (
+            np.abs(picture.scene.positions([0.0])[0, :count, :2]) <= 2.3
+        ).all()
 
 
 def test_lit_panels_by_regime(drawn):

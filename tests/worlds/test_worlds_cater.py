@@ -30,6 +30,11 @@ def count(clips, action):
     return np.mean([sum(m.action == action for o in c.known.objects for m in o.movements) for c in clips])
 
 
+def slides(clips):
+    """Slides a clip, those of a stack counted once."""
+    return np.mean([sum(action.kind == "slide" for action in clip.scene.actions) for clip in clips])
+
+
 def test_the_published_statistics(clips):
     """The shares are those of 2,800 scenes of the published logic; the room is three standard errors of this sample."""
     known = [clip.known for clip in clips]
@@ -43,11 +48,17 @@ def test_the_published_statistics(clips):
     share([k.depths.any() for k in known], 0.77, 0.79)
     share([k.cell() == k.cell(0) for k in known], 0.06, 0.09)
     share([k.cell() == k.last_uncovered_cell for k in known], 0.80, 0.82)
+    centre = [abs(k.cell() // 6 - 2.5) + abs(k.cell() % 6 - 2.5) for k in known]  # of the four, on average
+    first = [abs(k.cell() // 6 - k.cell(0) // 6) + abs(k.cell() % 6 - k.cell(0) % 6) for k in known]
+    assert np.mean(centre) == pytest.approx(3.0, abs=0.25) and np.mean(first) == pytest.approx(3.5, abs=0.3)
+    cells = np.bincount([k.cell() for k in known], minlength=36) / COUNT
+    assert cells.max() < 0.04 + 3 * np.sqrt(0.04 / COUNT) and (cells > 0).sum() >= 33  # 1.5 to 4 % each
     share([1 <= k.cell() // 6 <= 4 and 1 <= k.cell() % 6 <= 4 for k in known], 0.37, 0.41)
     assert count(clips, "_pick_place") == pytest.approx(17.2, abs=1.2)
     assert count(clips, "_rotate") == pytest.approx(14.8, abs=1.8)
     assert count(clips, "_contain") == pytest.approx(3.15, abs=0.4)
     assert count(clips, "_slide") == pytest.approx(19.0, abs=1.5)
+    assert slides(clips) == pytest.approx(16.0, abs=1.5)
     assert count(clips, "_no_op") == pytest.approx(2.5, abs=0.5)
 
 
@@ -57,6 +68,7 @@ def test_two_motions_at_a_time():
     assert np.mean([c.known.cell() == c.known.cell(0) for c in clips]) == pytest.approx(0.38, abs=0.1)
     for action, mean in (("_pick_place", 6.1), ("_rotate", 3.8), ("_contain", 2.8)):
         assert count(clips, action) == pytest.approx(mean, rel=0.15)
+    assert slides(clips) == pytest.approx(4.4, rel=0.15)
 
 
 def test_objects_are_those_of_the_rules(clips):
@@ -113,6 +125,8 @@ def test_flags_of_a_nested_snitch(clips):
 def test_cells():
     for place, cell in (((-3, -3), 0), ((2.999, 2.999), 35), ((0, 0), 21), ((-0.5, 0.2), 20), ((0.2, -0.5), 15)):
         assert cater_cell(*place) == cell
+    for place, small, large in (((-3, -3), 0, 0), ((2.999, 2.999), 15, 63), ((0, 0), 10, 36), ((-0.5, 0.2), 9, 35)):
+        assert (cater_cell(*place, grid=4), cater_cell(*place, grid=8)) == (small, large)
 
 
 def test_the_label_is_seen_in_the_picture(clips):
@@ -191,3 +205,16 @@ def test_impossible_clips_are_refused(tmp_path):
         cater.write(Job(tmp_path, "a/b"))
     with pytest.raises(InputError, match="20 frames"):
         cater.write(Job(tmp_path, "a", rate=10.0, seconds=2.0))
+
+
+def test_where_things_stand_at_first(clips):
+    """Apart by 0.25, and by nothing or more than 0.4 along the ways of the camera."""
+    for clip in clips[:80]:
+        things = clip.known.objects
+        for at, one in enumerate(things):
+            assert np.abs(one.locations[0, :2]).max() <= 3
+            for other in things[:at]:
+                away = one.locations[0, :2] - other.locations[0, :2]
+                assert np.linalg.norm(away) >= one.radius + other.radius + 0.25 - 1e-6
+                for way in ("right", "behind"):
+                    assert abs(away @ clip.known.directions[way][:2]) >= 0.4 - 1e-4

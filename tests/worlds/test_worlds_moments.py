@@ -8,7 +8,7 @@ import pytest
 
 from whenwhere.datasets import activitynet, charades_sta, coin, qvhighlights
 from whenwhere.results import MediaRef, Timeline
-from whenwhere.worlds import dense_events, grammar, moments
+from whenwhere.worlds import dense_events, grammar, moments, stills
 from whenwhere.worlds.scenes import make
 from whenwhere.worlds.show import Job
 
@@ -130,6 +130,12 @@ def test_the_files_read_back_equal(folder, tmp_path):
         read = [(m.event.text, (m.event.start, m.event.end)) for m in single if m.video == name]
         assert read == ones
     assert queries == wanted and segments.taxonomy == moments.taxonomy()
+
+
+def test_a_clip_in_which_nothing_happens():
+    scene, media = stills.still("nothing", 0), MediaRef("a.mp4", 2.0, 64, 48, 8.0)
+    assert moments.queries(scene) == [] and moments.segments(scene, "a", media).events == ()
+    assert moments.steps(scene, "a", media).steps == ()
 
 
 def test_the_same_seed_gives_the_same_files(folder, tmp_path):

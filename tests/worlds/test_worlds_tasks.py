@@ -8,12 +8,14 @@ import random
 import numpy as np
 import pytest
 
+from whenwhere.datasets import activitynet, vidstg
 from whenwhere.errors import InputError
 from whenwhere.media import open_video, probe
 from whenwhere.results import MediaRef, Timeline
-from whenwhere.worlds import dense_events, object_tracks, plain
+from whenwhere.worlds import dense_events, object_tracks, plain, stills
+from whenwhere.worlds.plain import tracks
 from whenwhere.worlds.render import render
-from whenwhere.worlds.scenes import SceneOptions, make
+from whenwhere.worlds.scenes import SceneOptions, generator, make
 from whenwhere.worlds.show import Job, sheet
 
 MEDIA = MediaRef("a.mp4", 10.0, 64, 48, 8.0)
@@ -103,11 +105,69 @@ def test_what_scenes_json_says(tmp_path):
 
 def test_a_sheet_is_twelve_pictures_at_most():
     pictures = [np.full((4, 6, 3), number, np.uint8) for number in range(30)]
-    assert sheet(pictures).shape == (12, 24, 3) and sheet(pictures)[-1, -1, 0] == 29
-    assert sheet(pictures[:5]).shape == (8, 24, 3) and sheet(pictures[:1]).shape == (4, 24, 3)
+    assert sheet(pictures).shape == (4 * 4 + 3 * 4, 3 * 6 + 2 * 4, 3), "lines of four pixels between them"
+    assert sheet(pictures)[0, 0, 0] == 0 and sheet(pictures)[-1, -1, 0] == 29
+    assert sheet(pictures[:5]).shape == (12, 26, 3) and sheet(pictures[:1]).shape == (4, 6, 3)
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"size": (47, 64)}, {"rate": 0.0}, {"seconds": 1.0}, {"size": (8, 8)}])
 def test_impossible_jobs_are_refused(wrong, tmp_path):
     with pytest.raises(InputError):
         Job(tmp_path, **wrong)
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_a_seed_and_a_number_show_the_same_things_in_all_tasks_of_plain_scenes(index):
+    """What stands where, the camera and the lights are drawn first; the actions then depend on their number."""
+    scene = make("shared", index, SceneOptions(seconds=10.0))  # scenes, object_tracks
+    events = make("shared", index, dense_events.options(10.0))  # dense_events, moments
+    assert events == scene, "at the default length"
+    events = make("shared", index, dense_events.options(25.0))
+    still = stills.still("shared", index)  # narratives, referring, region_captions, segmentation
+    for other in (events, still):
+        assert (other.camera, other.lights) == (scene.camera, scene.lights) and other.seed == f"shared/{index}"
+        for one, two in zip(other.objects, scene.objects, strict=True):
+            assert one.at(two.path) == two and one.path.keys[0] == two.path.keys[0]
+    one, two, three = (render(found, [0.0], (24, 32)).rgb for found in (scene, events, still))
+    assert np.array_equal(one, two) and np.array_equal(one, three)
+
+
+def test_captions_are_read_back_as_they_were(tmp_path):
+    dense_events.write(Job(tmp_path, "files", **{**SMALL, "seconds": 8.0}))
+    videos = activitynet.read_captions(tmp_path / "captions.json")
+    assert [video.video for video in videos] == ["00000", "00001"]
+    for index, video in enumerate(videos):
+        scene, media = (
+            make("files", index, dense_events.options(8.0)),
+            Timeline.load(tmp_path / f"{index:05d}.json").media,
+        )
+        timeline = dense_events.label(scene, media, generator("files/words", index))
+        assert Timeline.load(tmp_path / f"{index:05d}.json") == timeline and timeline.events
+        assert [(e.start, e.end, e.text) for e in video.events] == [(e.start, e.end, e.text) for e in timeline.events]
+    activitynet.write_captions(tmp_path / "again.json", videos)
+    assert json.loads((tmp_path / "again.json").read_text()) == json.loads((tmp_path / "captions.json").read_text())
+
+
+def test_files_of_tracks_say_what_the_scene_says(tmp_path):
+    object_tracks.write(Job(tmp_path, "files", **{**SMALL, "seconds": 8.0}))
+    rows = json.loads((tmp_path / "vidstg.json").read_text())
+    wanted = []
+    for index in range(2):
+        scene, name = make("files", index, SceneOptions(seconds=8.0)), f"{index:05d}"
+        timeline = Timeline.load(tmp_path / f"{name}.json")
+        seen = render(scene, np.arange(40) / 5.0, (48, 64), smooth=2)
+        assert timeline == object_tracks.label(scene, seen, timeline.media, generator("files/words", index))
+        boxes = json.loads((tmp_path / f"{name}.vidor.json").read_text())
+        assert boxes == object_tracks.vidor(scene, seen, timeline.media, name)
+        wanted += object_tracks.vidstg(scene, timeline.media, name, generator("files/questions", index))
+        found = vidstg.read_boxes(tmp_path / f"{name}.vidor.json")
+        assert (found.path, found.frames, found.rate) == (f"{name}.mp4", 40, 5.0)
+        for one, two in zip(found.tracks, tracks(seen, [thing.shape for thing in scene.objects]), strict=True):
+            assert one == two
+    assert rows == wanted and rows
+    queries = vidstg.read(tmp_path / "vidstg.json")
+    assert [query.question for query in queries] == [False, True] * len(rows)
+    for query, row in zip(queries[::2], rows, strict=True):
+        assert (query.video, query.text) == (row["vid"], row["captions"][0]["description"])
+        assert (query.start, query.end) == (row["temporal_gt"]["begin_fid"], row["temporal_gt"]["end_fid"])
+        assert (query.target, query.category) == (row["captions"][0]["target_id"], row["captions"][0]["type"])

@@ -91,7 +91,8 @@ class Adapted(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes); ``pixels`` as in :meth:`vector`."""
-        return self.head(self.vector(pixels))
+        vector = self.vector(pixels.to(dtype_of(self.backbone, pixels.dtype)))
+        return self.head(vector.to(self.head.weight.dtype))
 
     def loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Softmax cross-entropy, for :func:`whenwhere.training.fit`.
@@ -158,7 +159,7 @@ class Adapted(nn.Module):
         if saved.method != cls.method:
             raise WeightsError(f"{folder} holds an adapter of method {saved.method!r}", repr(cls.method))
         if backbone is None:
-            backbone = vision(saved.backbone)
+            backbone = vision(saved.backbone, size=saved.size)
         if backbone.fingerprint() != saved.fingerprint or backbone.size != saved.size:
             raise WeightsError(
                 f"{folder} was trained on {saved.backbone} at {saved.size} pixels "
@@ -199,6 +200,23 @@ class StatesAdapted(Adapted):
         """
         raise NotImplementedError
 
+    def finish(self, state: Tensor) -> Tensor:
+        """The backbone's last norm and pooling, in its own dtype; the mean over the frames of clips.
+
+        Args:
+            state: last state, as it is or adapted: (B, N, D) or (B, T, N, D), of any float dtype.
+
+        Returns:
+            (B, width) in the dtype of the head.
+        """
+        kept = state.to(dtype_of(self.backbone, state.dtype))
+        vectors = self.backbone.finish(kept.flatten(0, -3)).to(self.head.weight.dtype)  # (B, width) or (B * T, width)
+        if state.ndim == 4:
+            return vectors.unflatten(0, state.shape[:2]).mean(1)
+        return (
+            vectors.contiguous()
+        )  # a class token is a view that would keep the whole map alive for the head's gradient
+
     def logits_of(self, states: Sequence[Tensor]) -> Tensor:
         """Logits (B, classes) from the states of ``taps``."""
         return self.head(self.vector_of(states))
@@ -226,11 +244,17 @@ def frozen_states(backbone: Backbone, pixels: Tensor, taps: Sequence[int]) -> li
         taps: layers, as ``Backbone.states`` counts them.
 
     Returns:
-        One (B, N, D), or (B, T, N, D), per tap.
+        One (B, N, D), or (B, T, N, D), per tap, contiguous.
     """
     with torch.no_grad():  # not inference_mode, whose tensors may not be kept for a backward pass
-        states = backbone.states(pixels.flatten(0, -4), taps)
+        states = backbone.states(pixels.flatten(0, -4).to(dtype_of(backbone, pixels.dtype)), taps)
+    states = [state.contiguous() for state in states]  # as a cache gives them, so that both round alike
     return [state.unflatten(0, pixels.shape[:2]) for state in states] if pixels.ndim == 5 else states
+
+
+def dtype_of(backbone: Backbone, default: torch.dtype = torch.float32) -> torch.dtype:
+    """Type of a backbone's weights; ``default`` if it has none."""
+    return next((parameter.dtype for parameter in backbone.parameters()), default)
 
 
 def answer_together(models: Sequence[StatesAdapted], pixels: Tensor) -> list[Tensor]:

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
 
@@ -82,7 +82,7 @@ def anatomy(backbone: Backbone) -> Anatomy:
     Raises:
         InputError: not a plain pre-norm transformer (a CNN, or blocks that run their branches in another way).
     """
-    model = getattr(backbone, "model", backbone)
+    model: Any = getattr(backbone, "model", backbone)
     model = getattr(model, "vision_model", model)
     prefix = "model.vision_model" if hasattr(getattr(backbone, "model", None), "vision_model") else "model"
     if hasattr(model, "blocks") and hasattr(model, "patch_embed") and getattr(backbone, "is_vit", False):

@@ -114,6 +114,10 @@ class Backbone(nn.Module):
         Raises:
             InputError: no image, or an array of another shape or type.
         """
+        return self.normalise(self.squash(images, size))
+
+    def squash(self, images: Sequence[np.ndarray], size: int | None = None) -> Tensor:
+        """The first half of :meth:`preprocess`: uint8 (B, 3, size, size), a quarter of the memory of the second."""
         if not len(images):
             raise InputError("no image given", "a list of at least one uint8 (H, W, 3) array")
         side = size or self.size
@@ -124,9 +128,12 @@ class Backbone(nn.Module):
                 raise InputError(f"image of shape {array.shape} and type {array.dtype}", "uint8 (H, W, 3), RGB")
             x = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None]  # (1, 3, H, W)
             rows.append(F.interpolate(x, (side, side), mode="bilinear", antialias=True))
-        x = torch.cat(rows).float() / 255.0
+        return torch.cat(rows)
+
+    def normalise(self, squashed: Tensor) -> Tensor:
+        """The second half of :meth:`preprocess`: uint8 (..., 3, s, s) to normalised float32 of the same shape."""
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        return (x - mean[:, None, None]) / std[:, None, None]
+        return (squashed.float() / 255.0 - mean[:, None, None]) / std[:, None, None]
 
     def _indices(self, layers: Sequence[int]) -> list[int]:
         bad = [i for i in layers if not -self.depth <= i < self.depth]
@@ -198,9 +205,10 @@ class TimmBackbone(Backbone):
         return out if out.ndim == 3 else out.flatten(2).transpose(1, 2)  # (B, C, h, w) -> (B, h*w, C)
 
     def pooled(self, pixels: Tensor) -> Tensor:
-        return self.model.forward_head(self.model.forward_features(pixels), pre_logits=True)
+        return self.finish(self.states(pixels, [-1])[0])
 
     def finish(self, state: Tensor) -> Tensor:
+        state = state.contiguous()  # sums are the same to the bit only for the same order in memory
         if self.is_vit:
             return self.model.forward_head(self.model.norm(state), pre_logits=True)
         side = math.isqrt(state.shape[1])  # the input is square, so is the map

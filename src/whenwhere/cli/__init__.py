@@ -18,6 +18,10 @@ from whenwhere.cli.errors import UsageError, exit_code
 COMMANDS: dict[str, tuple[str, str]] = {
     "describe": ("whenwhere.cli.describe", "say what happens in a video and when, while it is being read"),
     "caption": ("whenwhere.cli.caption", "say what each image shows, one line per image"),
+    "adapt": ("whenwhere.cli.adapt", "train a small model on your own labelled pictures or clips"),
+    "predict": ("whenwhere.cli.predict", "say which class pictures or clips show, by a model of whenwhere adapt"),
+    "evaluate": ("whenwhere.cli.evaluate", "test a model of whenwhere adapt on labelled pictures or clips"),
+    "search-placement": ("whenwhere.cli.search_placement", "find where in a transformer a few adapters help most"),
     "score": ("whenwhere.cli.score", "score a file of predictions against the truth"),
     "world": ("whenwhere.cli.world", "make labelled videos of a world of which everything is known"),
     "models": ("whenwhere.cli.models", "list, fetch, verify or remove the default model weights"),

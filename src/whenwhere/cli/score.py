@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,9 @@ def score(
     out: Annotated[str, tyro.conf.arg(name="json", metavar="FILE")] = "",
     metrics: tuple[str, ...] = (),
     ci: bool = False,
+    background: str = "",
+    classes: int = 0,
+    skip_ends: bool = False,
 ) -> int:
     """Score a file of predictions against the truth. Files may end in .gz; whenwhere score alone lists the tasks.
 
@@ -38,16 +42,28 @@ def score(
         out: write all figures, the convention and the counts here; - prints them instead of the table.
         metrics: only these figures.
         ci: with 95 % intervals, from 1000 bootstrap resamples of the items.
+        background: segmentation: none, ignored, class or folded; segments: the label of frames without a step.
+        classes: segmentation: labels are below it.
+        skip_ends: vos: without the first and last frame of each video, as DAVIS 2017 has it.
     """
-    from whenwhere.metrics.tasks import TASKS, score_files
+    from whenwhere.metrics.tasks import ALIASES, TASKS, score_files
     from whenwhere.results.files import write_text
 
     if not task:
         width = max(map(len, TASKS))
         print("\n".join(f"{name:<{width}}  {known.what}" for name, known in TASKS.items()), file=sys.stderr)
         return 2
-    result, figures = score_files(task, gt, pred, metrics)
-    intervals = result.intervals() if ci else {}
+    options = {"background": background, "classes": classes, "skip_ends": skip_ends}
+    result, figures = score_files(task, gt, pred, metrics, {name: value for name, value in options.items() if value})
+    intervals, left_out = {}, dict(result.left_out)
+    if ci and len(result.ids) < 2:
+        left_out["intervals"] = "an interval of one item is not defined; it takes two or more"
+    elif ci:
+        intervals = result.intervals()
+        none = [name for name, value in figures.items() if name not in intervals and not math.isnan(value)]
+        if none:
+            left_out["intervals"] = f"none for {', '.join(none)}, which no resample of the items gives"
+    task = ALIASES.get(task, task)
     known = TASKS[task]
     report: dict[str, Any] = {
         "task": task,
@@ -55,7 +71,7 @@ def score(
         "pred": str(pred),
         "convention": result.convention,
         "counts": dict(result.counts),
-        "left_out": dict(result.left_out),
+        "left_out": left_out,
         "figures": {name: None if math.isnan(value) else value for name, value in figures.items()},
     }
     if ci:
@@ -69,7 +85,7 @@ def score(
     if out:
         write_text(out, text + "\n")
     shown = {name: figures[name] for name in (metrics or known.brief or figures) if name in figures}
-    _show(result, shown, intervals, len(figures) - len(shown))
+    _show(replace(result, left_out=left_out), shown, intervals, len(figures) - len(shown))
     return 0
 
 

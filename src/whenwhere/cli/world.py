@@ -1,9 +1,10 @@
-"""``whenwhere world``: labelled videos of the procedural world."""
+"""``whenwhere world``: labelled videos and pictures of the procedural world."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,21 +13,59 @@ import tyro
 from whenwhere.cli.errors import UsageError
 from whenwhere.errors import InputError
 
-# task -> the module whose write(job) makes it, and its line in the help
-TASKS: dict[str, tuple[str, str]] = {
-    "scenes": ("whenwhere.worlds.plain", "everything known of a scene: objects, positions, actions, boxes"),
-    "dense_events": ("whenwhere.worlds.dense_events", "what happens and when, as ActivityNet Captions"),
-    "object_tracks": ("whenwhere.worlds.object_tracks", "boxes and a sentence of each object, as VidSTG and VidOR"),
-    "cater": ("whenwhere.worlds.cater", "where the hidden snitch is at the end, in the files of CATER"),
-    "acre": ("whenwhere.worlds.acre", "which objects light the machine, pictures in the files of ACRE"),
-    "moments": ("whenwhere.worlds.moments", "when sentences hold, as QVHighlights, Charades-STA, ActivityNet, COIN"),
-    "narratives": ("whenwhere.worlds.narratives", "pictures, spoken words and the mouse, as Localized Narratives"),
-    "referring": ("whenwhere.worlds.referring", "phrases that mean one object, as RefCOCO in the form of MDETR"),
-    "region_captions": ("whenwhere.worlds.region_captions", "pictures with described regions, as Visual Genome"),
-    "segmentation": ("whenwhere.worlds.segmentation", "a class for every pixel, as PASCAL VOC"),
-    "glyphnews": ("whenwhere.worlds.glyphnews", "news of persons with emblems, and the articles that tell the rest"),
+
+@dataclass(frozen=True)
+class Row:
+    """A task: the module whose ``write`` makes it, its line in the help, what it makes, and how many how large."""
+
+    module: str
+    line: str
+    unit: str = "clip"
+    units: str = "clips"
+    count: int = 4
+    size: tuple[int, int] = (240, 320)
+
+
+_PICTURE = ("picture", "pictures")
+_SET = (*_PICTURE, 1000, (64, 64))
+_STRUCTURED = "whenwhere.worlds.structured"
+TASKS: dict[str, Row] = {
+    "scenes": Row("whenwhere.worlds.plain", "everything known of a scene: objects, positions, actions, boxes"),
+    "dense_events": Row("whenwhere.worlds.dense_events", "what happens and when, as ActivityNet Captions"),
+    "object_tracks": Row("whenwhere.worlds.object_tracks", "boxes and a sentence of each object, as VidSTG and VidOR"),
+    "cater": Row(
+        "whenwhere.worlds.cater",
+        "where the hidden snitch is at the end, in the files of CATER",
+        "clip of each kind of camera",
+        "clips of each kind of camera",
+    ),
+    "acre": Row(
+        "whenwhere.worlds.acre",
+        "which objects light the machine, pictures in the files of ACRE",
+        "problem of each regime",
+        "problems of each regime",
+    ),
+    "moments": Row("whenwhere.worlds.moments", "when sentences hold, as QVHighlights, Charades-STA, ActivityNet, COIN"),
+    "narratives": Row(
+        "whenwhere.worlds.narratives", "pictures, spoken words and the mouse, as Localized Narratives", *_PICTURE
+    ),
+    "referring": Row(
+        "whenwhere.worlds.referring", "phrases that mean one object, as RefCOCO in the form of MDETR", *_PICTURE
+    ),
+    "region_captions": Row(
+        "whenwhere.worlds.region_captions", "pictures with described regions, as Visual Genome", *_PICTURE
+    ),
+    "segmentation": Row("whenwhere.worlds.segmentation", "a class for every pixel, as PASCAL VOC", *_PICTURE),
+    "glyphnews": Row("whenwhere.worlds.glyphnews", "news of persons with emblems, and the articles that tell the rest"),
+    "count": Row(_STRUCTURED, "how many objects there are, 3 to 10, after CLEVR", *_SET),
+    "distance": Row(_STRUCTURED, "how far the nearest object is, 6 classes, after CLEVR", *_SET),
+    "location": Row(_STRUCTURED, "in which of 16 columns a sprite is, after dSprites", *_SET),
+    "orientation": Row(_STRUCTURED, "which of 16 ways a sprite points, after dSprites", *_SET),
+    "azimuth": Row(_STRUCTURED, "by which of 18 angles a toy is turned, after smallNORB", *_SET),
+    "elevation": Row(_STRUCTURED, "from which of 9 heights a toy is seen, after smallNORB", *_SET),
 }
-_TASKS = "\n".join(f"{name}: {line}." for name, (_, line) in TASKS.items())
+_TASKS = "\n".join(f"{name}: {row.line}." for name, row in TASKS.items())
+Number = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]  # None: that of the task
 Task = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK", help=_TASKS)]
 
 
@@ -40,14 +79,14 @@ def world(
     *,
     out: Path = Path("world"),
     seed: str = "train",
-    count: int = 4,
-    height: int = 240,
-    width: int = 320,
+    count: Number = None,
+    height: Number = None,
+    width: Number = None,
     rate: float = 12.0,
     seconds: float = 10.0,
     show: bool = False,
 ) -> int:
-    """Write videos of a made world of which everything is known, with labels for a task.
+    """Write videos or pictures of a made world of which everything is known, with labels for a task.
 
     The same seed gives the same files.
 
@@ -55,24 +94,35 @@ def world(
         task: see above.
         out: folder, made if it is not there.
         seed: name of the split; the clips of another seed are others.
-        count: number of clips.
-        height: of the picture, in pixels.
-        width: of the picture, in pixels.
-        rate: frames per second.
+        count: number of clips, pictures or problems; 4, or 1000 pictures of count to elevation.
+        height: of the picture, in pixels; 240, or 64 of count to elevation.
+        width: of the picture, in pixels; 320, or 64 of count to elevation.
+        rate: frames per second of a clip.
         seconds: length of a clip.
-        show: also write videos and sheets with boxes, names and sentences drawn in.
+        show: also write videos with boxes, names and sentences drawn in, and sheets of all clips, not of the first only.
     """
     if task not in TASKS:
         raise UsageError(f"there is no task {task!r}", f"one of {', '.join(TASKS)}", "run: whenwhere world --help")
+    from rich.console import Console
+
     from whenwhere.worlds.show import Job
 
-    job = Job(out, seed, count, (height, width), rate, seconds, show)
+    row = TASKS[task]
+    number = row.count if count is None else count
+    size = (row.size[0] if height is None else height, row.size[1] if width is None else width)
+    job = Job(out, seed, number, size, rate, seconds, show)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"the folder {out} cannot be made ({error.strerror})", "a folder that you may write"
         ) from error
-    importlib.import_module(TASKS[task][0]).write(job)
-    print(f"{count} {'clip' if count == 1 else 'clips'} in {out}")
+    made = f"{number} {row.unit if number == 1 else row.units}"
+    module = importlib.import_module(row.module)
+    with Console(stderr=True).status(f"making {made} of {task} ..."):  # a spinner, on a terminal only
+        if row.module == _STRUCTURED:
+            module.write(task, job)
+        else:
+            module.write(job)
+    print(f"{made} in {out}")
     return 0

@@ -174,7 +174,8 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     path = Path(data).expanduser()
     if not path.exists():
         raise InputError(f"{path} does not exist", "a folder of class folders, a .zip, or a .csv or .jsonl table")
-    suffix, notes = path.suffix.lower(), []
+    suffix = path.suffix.lower()
+    notes: list[str] = []
     if path.is_dir():
         zips = sorted(file for file in path.iterdir() if file.suffix.lower() == ".zip")
         pairs = [(Path(dirpath), sorted(names)) for dirpath, _, names in sorted(os.walk(path))]

@@ -31,7 +31,7 @@ def read_indices(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a PNG of indices, its palette left aside.
 
     Returns:
-        uint8 (height, width).
+        uint8 (height, width); 0 and 1 from a picture of single bits.
 
     Raises:
         MediaError: the file is missing, damaged, too large, or holds colours and not indices.
@@ -42,7 +42,7 @@ def read_indices(path: str | os.PathLike[str]) -> np.ndarray:
             with Image.open(path, formats=("PNG",)) as image:
                 width, height, mode = *image.size, image.mode
                 small = width * height <= Limits().max_image_pixels
-                pixels = np.array(image) if small and mode in ("P", "L") else None
+                pixels = np.array(image).astype(np.uint8) if small and mode in ("P", "L", "1") else None
     except _ERRORS as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise MediaError(f"cannot read the mask {path} ({reason})", "a PNG file of indices") from error

@@ -6,7 +6,7 @@ module              what it has
 ``captions``        ``captions``: CIDEr, ROUGE-L and BLEU of captions as people write them
 ``dense_captions``  ``dense_captions``: the same for the pairs of events that overlap in time
 ``localisation``    ``localisation``, ``start_localisation``: precision, recall, F1 of event times
-``soda``            ``soda_dp``: the order-preserving matching behind SODA
+``soda``            ``soda_c``, and ``soda_dp``: the order-preserving matching behind it
 ``events``          the records of dense captioning, and ``tiou``
 ``retrieval``       ``recall_at_k``
 ``moments``         ``moments``: R@k and mIoU of moment retrieval (Charades-STA, ActivityNet Captions)
@@ -25,6 +25,7 @@ module              what it has
 ``tracks``          ``Detections``: the records of tracking; ``track_files`` reads them
 ``entities``        ``entities``: precision, recall and F1 of names
 ``cater``, ``acre`` ``snitch_localisation``, ``acre``: benchmarks of reasoning
+``vtab``            ``vtab_means``: group mean and task mean of VTAB-1k
 ``result``          ``Result``: what the newer scorers return: figures, intervals, convention, counts
 ``tasks``           ``TASKS``, ``score_files``: what ``whenwhere score`` knows
 ``files``           JSON and JSON lines whose records know their place

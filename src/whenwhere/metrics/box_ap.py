@@ -14,7 +14,7 @@ import numpy as np
 
 from whenwhere.errors import InputError, MissingDependency
 from whenwhere.metrics.files import read_json, read_records, reading
-from whenwhere.metrics.records import field_of, numbers, place_of
+from whenwhere.metrics.records import field_of, id_of, numbers, place_of
 from whenwhere.metrics.result import Figures, Result
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -53,11 +53,9 @@ def read_coco(truth: str | os.PathLike[str], predictions: str | os.PathLike[str]
 
 def _read_truth(truth: Mapping[str, Any]) -> tuple[list[Any], list[Any], dict[Any, list[dict[str, Any]]]]:
     """Image ids, category ids, true boxes by image."""
-    images = [field_of(image, "id", f"image {index}") for index, image in enumerate(_list(truth, "images"))]
-    names = [field_of(entry, "id", f"category {row}") for row, entry in enumerate(_list(truth, "categories"))]
+    images = [id_of(image, "id", f"image {index}") for index, image in enumerate(_list(truth, "images"))]
+    names = [id_of(entry, "id", f"category {row}") for row, entry in enumerate(_list(truth, "categories"))]
     for what, numbers_of in (("image", images), ("category", names)):
-        if bad := [number for number in numbers_of if not isinstance(number, (int, str))]:
-            raise InputError(f"{what} id {bad[0]!r}", "a whole number or a string")
         if not numbers_of or len(set(numbers_of)) != len(numbers_of):
             raise InputError(
                 f"{len(numbers_of)} entries with {len(set(numbers_of))} {what} ids", "at least one, every id once"
@@ -141,9 +139,9 @@ def _by_image(
     number = {category: row for row, category in enumerate(categories, 1)}
     for index, record in enumerate(records):
         place = place_of(record, f"{what} {index}")
-        image, category = field_of(record, "image_id", place), field_of(record, "category_id", place)
+        image, category = id_of(record, "image_id", place), id_of(record, "category_id", place)
         for value, name, known in ((image, "image_id", groups), (category, "category_id", number)):
-            if not isinstance(value, (int, str)) or value not in known:
+            if value not in known:
                 raise InputError(f"{place}: {name} {value!r}", "one that the ground truth has")
         box = numbers(field_of(record, "bbox", place), f"{place}: bbox", (4,)).tolist()
         if box[2] < 0 or box[3] < 0:
@@ -153,6 +151,8 @@ def _by_image(
             entry["score"] = float(numbers(field_of(record, "score", place), f"{place}: score"))
         else:
             entry["area"] = float(numbers(record.get("area", box[2] * box[3]), f"{place}: area"))
+            if entry["area"] < 0:
+                raise InputError(f"{place}: area {entry['area']:g}", "square pixels, not negative")
             entry["iscrowd"] = int(numbers(record.get("iscrowd", 0), f"{place}: iscrowd"))
         groups[image].append(entry)
     return groups

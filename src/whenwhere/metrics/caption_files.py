@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,14 @@ from whenwhere.errors import InputError
 from whenwhere.metrics.bleu import bleu, bleu_of_counts
 from whenwhere.metrics.cider import cider
 from whenwhere.metrics.dense_captions import coco_pair_scores, dense_captions
-from whenwhere.metrics.events import Predictions, read_predictions, read_references
+from whenwhere.metrics.events import Moments, Predictions, read_predictions, read_references
 from whenwhere.metrics.files import read_json, read_records, reading
 from whenwhere.metrics.localisation import Localisation, localisation, start_localisation
 from whenwhere.metrics.ptb import tokenize
-from whenwhere.metrics.records import Scores, by_id, check_captions, field_of, same_ids
+from whenwhere.metrics.records import by_id, check_captions, field_of, same_ids
 from whenwhere.metrics.result import Figures, Result, weighted_mean
 from whenwhere.metrics.rouge import rouge_l
-
-# Tokenised captions and, for each, its tokenised references, to METEOR of the set and of every caption.
-Meteor = Callable[[Sequence[str], Sequence[Sequence[str]]], Scores]
+from whenwhere.metrics.soda import Meteor, soda_c
 
 _ID = "image_id"
 
@@ -85,9 +83,10 @@ def caption_result(
             figures["METEOR"] = whole.corpus
         return figures
 
+    of_meteor = "" if whole is None else "; METEOR of the counts of all items together, METEOR_mean of the items"
     return Result(
         "COCO captions: PTB tokens; CIDEr-D with document frequencies of these references; ROUGE-L beta 1.2; corpus "
-        "BLEU with the closest reference length",
+        f"BLEU with the closest reference length{of_meteor}",
         tuple(ids),
         {**items, "bleu_counts": counts},
         {"images": len(ids), "references": sum(map(len, references))},
@@ -106,7 +105,9 @@ def score_dense_captions(gt: Sequence[Path], pred: Path, meteor: Meteor | None =
         meteor: see :func:`score_captions`.
 
     Returns:
-        Result with one item per video: the caption figures, ``precision@0.3``, ... , ``recall@3s``, ...
+        Result with one item per video: the caption figures of matched events; ``paragraph_CIDEr`` and others of whole
+        videos (all sentences in the order of their starts against those of each annotator); with ``meteor``,
+        ``SODA_c``; ``precision@0.3``, ... , ``recall@3s``, ...
 
     Raises:
         InputError: naming the file, the video and the event, or the videos that do not agree.
@@ -127,18 +128,28 @@ def score_dense_captions(gt: Sequence[Path], pred: Path, meteor: Meteor | None =
 
     told = dense_captions(predictions, references, pair_scores=pair_scores)
     found, starts = localisation(predictions, references), start_localisation(predictions, references)
+    whole = caption_result(
+        ids,
+        [_paragraph(read_predictions(predictions, video)) for video in ids],
+        [[_paragraph(moments) for moments in read_references(references, video)] for video in ids],
+        meteor,
+    )
+    story = {} if meteor is None else {"SODA_c": soda_c(predictions, references, meteor)}
 
     def compute(weights: np.ndarray) -> Figures:
         figures = {name: float(weighted_mean(table, weights).mean()) for name, table in told.values.items()}
+        figures |= {name: float(weighted_mean(values, weights)) for name, values in story.items()}
+        figures |= {f"paragraph_{name}": value for name, value in whole.figures(weights).items()}
         figures |= _weighted(found, weights).figures()
         seconds = _weighted(starts, weights).figures("s")
         return figures | {name: value for name, value in seconds.items() if "@" in name}
 
     return Result(
         "densevid_eval: captions of pairs with temporal IoU >= 0.3, 0.5, 0.7, 0.9, mean over videos and thresholds; a "
-        "prediction without a pair meets random letters; precision and recall strictly above the threshold",
+        "prediction without a pair meets random letters; precision and recall strictly above the threshold; paragraphs "
+        "are the sentences of a video by start, scored as captions",
         ids,
-        {**told.values, "precision": found.precision, "recall": found.recall},
+        {**told.values, **story, "precision": found.precision, "recall": found.recall},
         {
             "videos": len(ids),
             "annotators": len(references),
@@ -146,7 +157,14 @@ def score_dense_captions(gt: Sequence[Path], pred: Path, meteor: Meteor | None =
             "videos without predictions, which count as 0": sum(len(predictions[video]) == 0 for video in ids),
         },
         compute,
+        {} if meteor else {"SODA_c": "needs METEOR"},
     )
+
+
+def _paragraph(moments: Moments) -> str:
+    """All sentences of a video, in the order of their starts."""
+    order = np.argsort(moments.times[:, 0], kind="stable")
+    return " ".join(moments.sentences[place] for place in order)
 
 
 def _references(path: Path) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ import numpy as np
 from whenwhere.errors import InputError
 from whenwhere.metrics.cider import Gram, cider, document_frequencies
 from whenwhere.metrics.hota import ALPHAS, Matches, count_boxes, match, per_alpha, statistics
+from whenwhere.metrics.meteor import meteor
 from whenwhere.metrics.records import numbers
 from whenwhere.metrics.result import Figures, Result, ratio
 from whenwhere.metrics.tracks import Detections, Overlaps, overlaps, read_pairs
@@ -45,6 +46,26 @@ def pair_cider(candidates: Sequence[str], references: Sequence[str]) -> np.ndarr
         [said for said, _ in places], [[wanted] for _, wanted in places], frequencies=documents, documents=len(which)
     )
     return distinct.items[which]
+
+
+def pair_meteor(candidates: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """METEOR 1.5 of captions with one reference each.
+
+    Args:
+        candidates: captions.
+        references: what should have been said, one for each.
+
+    Returns:
+        float64 ``(n,)`` in 0..1.
+
+    Raises:
+        MissingDependency: see :func:`whenwhere.metrics.meteor.meteor`.
+    """
+    places: dict[tuple[str, str], int] = {}
+    which = [places.setdefault(pair, len(places)) for pair in zip(candidates, references)]
+    if not which:
+        return np.empty(0)
+    return meteor([said for said, _ in places], [[wanted] for _, wanted in places]).items[which]
 
 
 def chota(

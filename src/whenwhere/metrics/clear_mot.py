@@ -10,10 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from whenwhere.errors import InputError
 from whenwhere.metrics.hota import count_boxes
 from whenwhere.metrics.result import Figures, Result, ratio
-from whenwhere.metrics.tracks import Detections, Overlaps, assign, overlaps, read_pairs
+from whenwhere.metrics.tracks import Detections, Overlaps, assign, counted
 
 _KEEP = 1000.0  # a pair of the frame before outweighs any sum of IoUs
 _SLACK = np.finfo(np.float64).eps
@@ -42,10 +41,7 @@ def clear_mot(sequences: Mapping[str, tuple[Detections, Detections]], *, thresho
     Raises:
         InputError: if there is no video or the threshold is out of range.
     """
-    if not 0 < threshold <= 1:
-        raise InputError(f"threshold {threshold!r}", "an IoU in 0..1, above 0")
-    names = read_pairs(sequences)
-    table = np.array([_count(overlaps(*sequences[name]), threshold) for name in names])  # (videos, 9)
+    names, table = counted(sequences, threshold, _count)
 
     def compute(weights: np.ndarray) -> Figures:
         found, missed, wrong, switches, fragments, mostly, partly, lost, iou = (weights @ table).tolist()
@@ -64,13 +60,8 @@ def clear_mot(sequences: Mapping[str, tuple[Detections, Detections]], *, thresho
         numbers = (found, missed, wrong, switches, fragments, mostly, partly, lost)
         return shares | dict(zip(_COUNTS, numbers))
 
-    return Result(
-        f"CLEAR MOT at box IoU >= {threshold:g}, matches of the frame before kept; MOTP is a similarity",
-        names,
-        dict(zip(_COUNTS, table.T)),
-        count_boxes(sequences),
-        compute,
-    )
+    convention = f"CLEAR MOT at box IoU >= {threshold:g}, matches of the frame before kept; MOTP is a similarity"
+    return Result(convention, names, dict(zip(_COUNTS, table.T)), count_boxes(sequences), compute)
 
 
 def _count(pairs: Overlaps, threshold: float) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from whenwhere.errors import InputError
+from whenwhere.metrics.records import numbers
 
 Predictions = Mapping[str, Sequence[Any]]
 References = Sequence[Mapping[str, Mapping[str, Any]]]
@@ -130,11 +131,11 @@ def scored_videos(predictions: Predictions, references: References, missing: Mis
 
 def _span(span: Any, record: str) -> tuple[float, float]:
     try:
-        start, end = (float(moment) for moment in span)
-    except (TypeError, ValueError):
-        raise InputError(f"{record}: time {span!r}", "[start, end] in seconds") from None
-    if not (np.isfinite(start) and np.isfinite(end) and start <= end):
-        raise InputError(f"{record}: time {span!r}", "finite seconds, start <= end", "swap or clip them first")
+        start, end = numbers(span, record, (2,)).tolist()
+    except InputError:
+        raise InputError(f"{record}: time {span!r}", "[start, end] in finite seconds") from None
+    if start > end:
+        raise InputError(f"{record}: time {span!r}", "start <= end", "swap or clip them first")
     return start, end
 
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from whenwhere.errors import InputError
 from whenwhere.metrics.hota import count_boxes
 from whenwhere.metrics.result import Figures, Result, ratio
-from whenwhere.metrics.tracks import Detections, Overlaps, assign, overlaps, read_pairs
+from whenwhere.metrics.tracks import Detections, Overlaps, assign, counted
 
 _COUNTS = ("IDTP", "IDFN", "IDFP")
 
@@ -31,10 +30,7 @@ def identity(sequences: Mapping[str, tuple[Detections, Detections]], *, threshol
     Raises:
         InputError: if there is no video or the threshold is out of range.
     """
-    if not 0 < threshold <= 1:
-        raise InputError(f"threshold {threshold!r}", "an IoU in 0..1, above 0")
-    names = read_pairs(sequences)
-    table = np.array([_count(overlaps(*sequences[name]), threshold) for name in names], dtype=np.float64)
+    names, table = counted(sequences, threshold, _count)
 
     def compute(weights: np.ndarray) -> Figures:
         found, missed, wrong = weights @ table
@@ -45,13 +41,10 @@ def identity(sequences: Mapping[str, tuple[Detections, Detections]], *, threshol
         }
         return shares | {name: float(number) for name, number in zip(_COUNTS, (found, missed, wrong))}
 
-    return Result(
-        f"identity scores at box IoU >= {threshold:g}; identities are assigned in each video, boxes summed over videos",
-        names,
-        dict(zip(_COUNTS, table.T)),
-        count_boxes(sequences),
-        compute,
+    convention = (
+        f"identity scores at box IoU >= {threshold:g}; identities are assigned in each video, boxes summed over videos"
     )
+    return Result(convention, names, dict(zip(_COUNTS, table.T)), count_boxes(sequences), compute)
 
 
 def _count(pairs: Overlaps, threshold: float) -> tuple[int, int, int]:

@@ -15,18 +15,21 @@ Source: Denkowski and Lavie, "Meteor Universal", WMT 2014; "Meteor 1.3", WMT 201
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache, lru_cache
 
 import numpy as np
 
 from whenwhere.errors import MissingDependency
-from whenwhere.metrics.meteor_alignment import EXACT, PARAPHRASE, STEM, SYNONYM, WEIGHTS, Match, align
+from whenwhere.metrics.meteor_alignment import EXACT, PARAPHRASE, STEM, SYNONYM, Match, align
 from whenwhere.metrics.meteor_tables import LanguageTables, language_tables
 from whenwhere.metrics.meteor_text import normalise
 from whenwhere.metrics.records import Scores, check_captions
 
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
+_WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # exact, stem, synonym, paraphrase
+_BLOCK = 512  # items whose captions are looked up together
+_KEPT_CAPTIONS, _KEPT_PAIRS = 1 << 13, 1 << 16  # remembered; they are forgotten when there are more
 
 # WordNet's endings and what takes their place, in the order in which they are tried.
 _ENDINGS = (
@@ -85,46 +88,50 @@ def meteor_pair_scores(candidates: Sequence[str], references: Sequence[Sequence[
     return {"METEOR": meteor(candidates, references).corpus}
 
 
-def _score(counts: np.ndarray) -> float:
+def _score(counts: Sequence[float]) -> float:
     """The score of counts (or of their sum over items).
 
     Args:
-        counts: float64 ``(21,)``: content and function words of candidate and reference (2 x 2), matched words by side,
-            kind and class (2 x 4 x 2), chunks.
+        counts: 21: content and function words of candidate and reference (2 x 2), matched words by side, kind and class
+            (2 x 4 x 2), chunks (see :meth:`MeteorScorer.counts`).
     """
-    words, matched = counts[:4].reshape(2, 2), counts[4:20].reshape(2, 4, 2)  # (side, class), (side, kind, class)
-    classes = np.array([_DELTA, 1 - _DELTA])
-    totals = words @ classes  # (side,)
-    weighted = np.array(WEIGHTS) @ matched @ classes  # (side,)
-    if not (totals > 0).all() or not (weighted > 0).all():
+    totals = [_DELTA * counts[side] + (1 - _DELTA) * counts[side + 1] for side in (0, 2)]
+    weighted = [
+        sum(
+            weight * (_DELTA * counts[first + 2 * kind] + (1 - _DELTA) * counts[first + 2 * kind + 1])
+            for kind, weight in enumerate(_WEIGHTS)
+        )
+        for first in (4, 12)
+    ]
+    if not (all(totals) and all(weighted)):
         return 0.0
-    precision, recall = weighted / totals
-    chunks, sides = counts[20], matched.sum(axis=(1, 2))
-    whole = chunks == 1 and (sides == words.sum(axis=1)).all()  # one run of words that covers both: no penalty
-    penalty = 0.0 if whole else _GAMMA * (chunks / sides.mean()) ** _BETA
+    precision, recall = weighted[0] / totals[0], weighted[1] / totals[1]
+    penalty = _GAMMA * (counts[20] / (sum(counts[4:20]) / 2)) ** _BETA
     return float((1 - penalty) * precision * recall / (_ALPHA * precision + (1 - _ALPHA) * recall))
 
 
 class _Caption:
     """What matching asks of one caption."""
 
-    def __init__(self, words: Sequence[str], scorer: MeteorScorer) -> None:
+    def __init__(self, words: Sequence[str], phrases: Sequence[tuple[int, int, int]], scorer: MeteorScorer) -> None:
         self.words = words
+        known = [scorer.word(word) for word in words]
+        self.stemmed = [stem for stem, _, _ in known]
+        self.meanings = [synsets for _, synsets, _ in known]
+        self.is_function = [function for _, _, function in known]
         self.places: dict[str, list[int]] = {}
         self.stems: dict[str, list[int]] = {}
-        self.synsets: dict[int, list[int]] = {}
-        for place, word in enumerate(words):
+        for place, (word, stem) in enumerate(zip(words, self.stemmed)):
             self.places.setdefault(word, []).append(place)
-            self.stems.setdefault(scorer.stem(word), []).append(place)
-            for synset in scorer.synsets(word):
-                self.synsets.setdefault(synset, []).append(place)
-        self.phrases = scorer.phrases(words)
-        self.rows: dict[int, list[int]] = {}  # where each phrase starts
+            self.stems.setdefault(stem, []).append(place)
+        self.synsets = frozenset[int]().union(*self.meanings)
+        self.phrases = phrases  # start, length, row
+        self.starts: dict[int, list[int]] = {}  # of each row
         self.lengths: dict[int, int] = {}
-        for start, length, row in self.phrases:
-            self.rows.setdefault(row, []).append(start)
+        for start, length, row in phrases:
+            self.starts.setdefault(row, []).append(start)
             self.lengths[row] = length
-        self.is_function = [word in scorer.tables.function_words for word in words]
+        self.rows = frozenset(self.starts)
         function = sum(self.is_function)
         self.sizes = (len(words) - function, function)
 
@@ -139,11 +146,11 @@ class MeteorScorer:
 
     def __init__(self, tables: LanguageTables, stem: Callable[[str], str]) -> None:
         self.tables = tables
-        self.stem = cache(stem)
-        self.synsets = cache(self._synsets)
-        self._rows: dict[str, int] = {}
-        self._paraphrases = cache(lambda row: frozenset(tables.paraphrases.values(row).tolist()))
+        self._stem = stem
+        self.word = cache(self._word)
+        self._paraphrases = lru_cache(1 << 16)(lambda row: frozenset(tables.paraphrases.values(row).tolist()))
         self._captions: dict[str, _Caption] = {}
+        self._pairs: dict[tuple[str, str], list[int]] = {}
 
     def score(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> Scores:
         """See :func:`meteor`.
@@ -152,44 +159,69 @@ class MeteorScorer:
             InputError: naming the item that cannot be scored.
         """
         check_captions(candidates, references)
-        counts, items = [], []
-        for candidate, group in zip(candidates, references):
-            tried = [self.counts(candidate, reference) for reference in group]
-            scores = [_score(found) for found in tried]
-            best = int(np.argmax(scores))  # of equal ones the first
-            counts.append(tried[best])
-            items.append(scores[best])
-        return Scores(_score(np.sum(counts, axis=0)), np.array(items))
+        total, items = np.zeros(21), []
+        for start in range(0, len(candidates), _BLOCK):
+            block = list(zip(candidates[start : start + _BLOCK], references[start : start + _BLOCK]))
+            self._prepare({text for candidate, group in block for text in (candidate, *group)})
+            for candidate, group in block:
+                best, counts = -1.0, [0]
+                for reference in group:
+                    tried = self.counts(candidate, reference)
+                    score = _score(tried)
+                    if score > best:  # of equal ones the first
+                        best, counts = score, tried
+                items.append(best)
+                total += counts
+        return Scores(_score(total.tolist()), np.array(items))
 
-    def counts(self, candidate: str, reference: str) -> np.ndarray:
-        """Words, matched words and chunks of one pair, float64 ``(21,)``, in the order that ``_score`` reads."""
-        ours, theirs = self._caption(candidate), self._caption(reference)
-        matches = list(self._matches(ours, theirs))
-        chosen, chunks = align(matches, len(ours.words), len(theirs.words))
+    def counts(self, candidate: str, reference: str) -> list[int]:
+        """Words, matched words and chunks of one pair, 21 in the order that ``_score`` reads.
+
+        One chunk that covers both captions is not counted: such a pair has no penalty, and adds none to the corpus.
+        """
+        known = self._pairs.get((candidate, reference))
+        if known is not None:
+            return known
+        self._prepare({candidate, reference})
+        ours, theirs = self._captions[candidate], self._captions[reference]
+        chosen, chunks = align(list(self._matches(ours, theirs)), len(ours.words), len(theirs.words))
         counts = [*ours.sizes, *theirs.sizes, *[0] * 16, chunks]
-        for match in chosen:
-            for place in range(match.start, match.start + match.length):
-                counts[4 + 2 * match.kind + ours.is_function[place]] += 1
-            for place in range(match.other, match.other + match.other_length):
-                counts[12 + 2 * match.kind + theirs.is_function[place]] += 1
-        return np.array(counts, dtype=np.float64)
+        for start, length, other, other_length, kind in chosen:
+            for is_function in ours.is_function[start : start + length]:
+                counts[4 + 2 * kind + is_function] += 1
+            for is_function in theirs.is_function[other : other + other_length]:
+                counts[12 + 2 * kind + is_function] += 1
+        if chunks == 1 and [sum(counts[4:12]), sum(counts[12:20])] == [len(ours.words), len(theirs.words)]:
+            counts[20] = 0
+        if len(self._pairs) >= _KEPT_PAIRS:
+            self._pairs.clear()
+        self._pairs[candidate, reference] = counts
+        return counts
 
-    def phrases(self, words: Sequence[str]) -> list[tuple[int, int, int]]:
-        """Start, length and row of every phrase that is in the table of paraphrases."""
-        spans = [
-            (start, length, " ".join(words[start : start + length]))
-            for start in range(len(words))
-            for length in range(1, min(self.tables.longest, len(words) - start) + 1)
-        ]
-        unknown = list({text for _, _, text in spans if text not in self._rows})
-        self._rows.update(zip(unknown, self.tables.paraphrases.find(unknown).tolist()))
-        return [(start, length, self._rows[text]) for start, length, text in spans if self._rows[text] >= 0]
+    def _prepare(self, texts: set[str]) -> None:
+        """Look up all that these captions hold, at once."""
+        if texts <= self._captions.keys():
+            return
+        if len(self._captions) >= _KEPT_CAPTIONS:
+            self._captions.clear()
+        new = [text for text in texts if text not in self._captions]
+        words = [normalise(text.replace("|||", ""), self.tables.prefixes) for text in new]
+        spans = [span for caption, known in enumerate(words) for span in self._spans(caption, known)]
+        rows = self.tables.paraphrases.find([span[3] for span in spans])
+        phrases: list[list[tuple[int, int, int]]] = [[] for _ in new]
+        for place in np.flatnonzero(rows >= 0).tolist():
+            caption, start, length, _ = spans[place]
+            phrases[caption].append((start, length, int(rows[place])))
+        for text, known, found in zip(new, words, phrases):
+            self._captions[text] = _Caption(known, found, self)
 
-    def _caption(self, text: str) -> _Caption:
-        if text not in self._captions:
-            words = normalise(text.replace("|||", ""), self.tables.prefixes)
-            self._captions[text] = _Caption(words, self)
-        return self._captions[text]
+    def _spans(self, caption: int, words: Sequence[str]) -> Iterator[tuple[int, int, int, str]]:
+        """Caption, start, length and text of all that may be a phrase of the table of paraphrases."""
+        for start, text in enumerate(words):
+            yield caption, start, 1, text
+            for end in range(start + 1, min(start + self.tables.longest, len(words))):
+                text = f"{text} {words[end]}"
+                yield caption, start, end - start + 1, text
 
     def _matches(self, ours: _Caption, theirs: _Caption) -> Iterator[Match]:
         """All matches, in the order in which the alignment tries them: by kind, then by words of the candidate."""
@@ -198,14 +230,15 @@ class MeteorScorer:
                 yield Match(place, 1, other, 1, EXACT)
         if ours.words == theirs.words:
             return
-        for place, word in enumerate(ours.words):
-            for other in theirs.stems.get(self.stem(word), ()):
-                if theirs.words[other] != word:
+        for place, stem in enumerate(ours.stemmed):
+            for other in theirs.stems.get(stem, ()):
+                if theirs.words[other] != ours.words[place]:
                     yield Match(place, 1, other, 1, STEM)
-        for place, word in enumerate(ours.words):
-            for other in {other for synset in self.synsets(word) for other in theirs.synsets.get(synset, ())}:
-                if theirs.words[other] != word:
-                    yield Match(place, 1, other, 1, SYNONYM)
+        for place, meanings in enumerate(ours.meanings):
+            if shared := meanings & theirs.synsets:
+                for other, others in enumerate(theirs.meanings):
+                    if theirs.words[other] != ours.words[place] and not shared.isdisjoint(others):
+                        yield Match(place, 1, other, 1, SYNONYM)
         # Each direction of the table for itself: a pair that is listed both ways gives two matches.
         for other, other_length, start, length in self._listed(theirs, ours):
             yield Match(start, length, other, other_length, PARAPHRASE)
@@ -215,25 +248,24 @@ class MeteorScorer:
     def _listed(self, left: _Caption, right: _Caption) -> Iterator[tuple[int, int, int, int]]:
         """Phrases of the left caption with a paraphrase of theirs in the right one: start and length of both."""
         for start, length, row in left.phrases:
-            meanings = list(self._paraphrases(row).intersection(right.rows))
+            meanings: Collection[int] = self._paraphrases(row) & right.rows
             if len(meanings) > 1:
                 meanings = [value for value in self.tables.paraphrases.values(row).tolist() if value in meanings]
             for meaning in meanings:
-                for other in right.rows[meaning]:
+                for other in right.starts[meaning]:
                     yield start, length, other, right.lengths[meaning]
 
-    def _synsets(self, word: str) -> frozenset[int]:
-        """Synsets of the word and of the word it is a form of."""
-        table = self.tables.synsets
-        rows = table.find([word, *self.tables.base_forms.get(word, ())])
-        found = {synset for row in rows if row >= 0 for synset in table.values(row).tolist()}
-        if word not in self.tables.base_forms and len(word) > 2 and not word.endswith("ss"):
+    def _word(self, word: str) -> tuple[str, frozenset[int], bool]:
+        """Stem, synsets of the word and of the word it is a form of, and if it is a function word."""
+        forms = [word, *self.tables.base_forms.get(word, ())]
+        bases = []
+        if len(forms) == 1 and len(word) > 2 and not word.endswith("ss"):
             bases = [word.removesuffix(ending) + base for ending, base in _ENDINGS if word.endswith(ending)]
-            for row in table.find(bases):
-                if row >= 0:  # the first that is a word
-                    found.update(table.values(row).tolist())
-                    break
-        return frozenset(found)
+        rows = self.tables.synsets.find(forms + bases).tolist()
+        rows, others = rows[: len(forms)], rows[len(forms) :]
+        rows += [row for row in others if row >= 0][:1]  # the first that is a word
+        found = {synset for row in rows if row >= 0 for synset in self.tables.synsets.values(row).tolist()}
+        return self._stem(word), frozenset(found), word in self.tables.function_words
 
 
 @cache

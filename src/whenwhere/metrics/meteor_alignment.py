@@ -6,8 +6,9 @@ sides), (iii) the less the starts of its matches differ.
 
 The papers say so too; the program's scores hang on what they do not say, and this module follows the program:
 
-- What a match counts for is its words times its weight, on each side, and the sum so far is rounded down each time. So
-  a single stem, synonym or paraphrase counts nothing, and two words of a paraphrase count for one.
+- An exact match counts for its words on both sides, any other for half of them, rounded down on each side; the weights
+  of the score play no part. So a single stem, synonym or paraphrase counts nothing, and two words of a paraphrase count
+  for one.
 - Of (iii) only certain matches add to their own path. What one of the others differs by is added to the paths that go
   on without it, those found after it from the same path.
 - Of equal paths the one found first is better; the order of matches is part of the result.
@@ -16,11 +17,11 @@ The papers say so too; the program's scores hang on what they do not say, and th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 BEAM = 40
 EXACT, STEM, SYNONYM, PARAPHRASE = range(4)
-WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # of the kinds
 
 
 class Match(NamedTuple):
@@ -41,18 +42,26 @@ class Match(NamedTuple):
     kind: int
 
 
-class _Path(NamedTuple):
-    """A partial alignment; the first three are the order of preference, smaller is better."""
+class _Option(NamedTuple):
+    """A match as the search sees it: where it lies as bits, and what it adds to a path."""
 
-    missing: int  # what its matches count for, negative
-    chunks: int  # chunks that have ended
-    distance: int
-    counted: int  # what the matches count for in the candidate; the rest of ``missing`` is of the reference
-    end: int  # where the open chunk would go on in the candidate, -1 if none is open
-    reached: int  # reference words before this are decided
-    taken: int  # bits of candidate words
-    other_taken: int  # bits of reference words
-    matches: tuple[Match, ...]
+    start: int
+    end: int
+    other_end: int
+    bits: int  # candidate words
+    other_bits: int  # reference words
+    counted: int
+    difference: int
+    match: Match
+
+
+# A partial alignment. The first three are the order of preference, smaller is better: what its matches count for,
+# negative; chunks that have ended; distance. Then: where the open chunk would go on in the candidate, -1 if none is
+# open; reference words before this are decided; bits of candidate words and of reference words taken; the path that it
+# prolongs and the last match.
+_Chain = tuple["_Chain", Match] | None
+_Path = tuple[int, int, int, int, int, int, int, _Chain]
+_preference = itemgetter(0, 1, 2)
 
 
 def align(matches: Sequence[Match], length: int, other_length: int) -> tuple[tuple[Match, ...], int]:
@@ -66,76 +75,60 @@ def align(matches: Sequence[Match], length: int, other_length: int) -> tuple[tup
     Returns:
         The chosen matches in the order of the reference, and the number of chunks that they form.
     """
-    starting: list[list[Match]] = [[] for _ in range(other_length)]
-    used, other_used = [0] * length, [0] * other_length
+    starting: list[list[_Option]] = [[] for _ in range(other_length)]
+    used = other_used = twice = other_twice = 0  # bits of words: in a match, in several
     for match in matches:
-        starting[match.other].append(match)
-        for place in range(match.start, match.start + match.length):
-            used[place] += 1
-        for place in range(match.other, match.other + match.other_length):
-            other_used[place] += 1
-    certain = [
-        len(options) == 1
-        and all(used[place] == 1 for place in range(options[0].start, options[0].start + options[0].length))
-        and all(other_used[place] == 1 for place in range(options[0].other, options[0].other + options[0].other_length))
-        for options in starting
-    ]
+        option = _option(match)
+        starting[match.other].append(option)
+        twice |= used & option.bits
+        used |= option.bits
+        other_twice |= other_used & option.other_bits
+        other_used |= option.other_bits
     taken = other_taken = 0
-    for options, is_certain in zip(starting, certain):
-        if is_certain:
-            taken |= _bits(options[0].start, options[0].length)
-            other_taken |= _bits(options[0].other, options[0].other_length)
-    paths = [_Path(0, 0, 0, 0, -1, 0, taken, other_taken, ())]
+    certain = []
+    for options in starting:
+        alone = len(options) == 1 and not (options[0].bits & twice or options[0].other_bits & other_twice)
+        certain.append(alone)
+        if alone:
+            taken |= options[0].bits
+            other_taken |= options[0].other_bits
+    paths: list[_Path] = [(0, 0, 0, -1, 0, taken, other_taken, None)]
     for place, options in enumerate(starting):
         found: list[_Path] = []
         for path in paths:
-            if path.reached > place:
+            missing, chunks, distance, end, reached, taken, other_taken, chain = path
+            if reached > place:
                 found.append(path)
-            elif certain[place]:
-                found.append(_longer(path, options[0], path.distance + _difference(options[0])))
+                continue
+            for start, stop, other_stop, bits, other_bits, counted, difference, match in options:
+                if certain[place]:
+                    distance += difference
+                elif taken & bits or other_taken & other_bits:
+                    continue
+                more = chunks + (0 <= end != start)
+                after = (taken | bits, other_taken | other_bits, (chain, match))
+                found.append((missing - counted, more, distance, stop, other_stop, *after))
+                distance += difference
+            if certain[place]:
+                continue
+            if end < 0 and distance == path[2]:
+                found.append(path)
             else:
-                distance = path.distance
-                for match in options:
-                    if not (
-                        path.taken & _bits(match.start, match.length)
-                        or path.other_taken & _bits(match.other, match.other_length)
-                    ):
-                        found.append(_longer(path, match, distance))
-                        distance += _difference(match)
-                chunks = path.chunks + (path.end >= 0)
-                found.append(path._replace(chunks=chunks, distance=distance, end=-1, reached=place + 1))
+                found.append((missing, chunks + (end >= 0), distance, -1, reached, taken, other_taken, chain))
         if len(found) > 1:
             found.sort(key=_preference)
         paths = found[:BEAM]
-    best = min((path._replace(chunks=path.chunks + (path.end >= 0)) for path in paths), key=_preference)
-    return best.matches, best.chunks
+    best = min(((path[0], path[1] + (path[3] >= 0), *path[2:]) for path in paths), key=_preference)
+    chosen = []
+    chain = best[-1]
+    while chain is not None:
+        chain, match = chain
+        chosen.append(match)
+    return tuple(chosen[::-1]), best[1]
 
 
-def _preference(path: _Path) -> tuple[int, ...]:
-    return path[:3]
-
-
-def _bits(start: int, length: int) -> int:
-    return ((1 << length) - 1) << start
-
-
-def _difference(match: Match) -> int:
-    return abs(match.start - match.other)
-
-
-def _longer(path: _Path, match: Match, distance: int) -> _Path:
-    """The path with one more match."""
-    weight = WEIGHTS[match.kind]
-    counted = int(path.counted + match.length * weight)
-    other_counted = int(-path.missing - path.counted + match.other_length * weight)
-    return _Path(
-        -counted - other_counted,
-        path.chunks + (path.end >= 0 and path.end != match.start),
-        distance,
-        counted,
-        match.start + match.length,
-        match.other + match.other_length,
-        path.taken | _bits(match.start, match.length),
-        path.other_taken | _bits(match.other, match.other_length),
-        (*path.matches, match),
-    )
+def _option(match: Match) -> _Option:
+    start, length, other, other_length, kind = match
+    counted = 2 if kind == EXACT else length // 2 + other_length // 2
+    bits, other_bits = ((1 << length) - 1) << start, ((1 << other_length) - 1) << other
+    return _Option(start, start + length, other + other_length, bits, other_bits, counted, abs(start - other), match)

@@ -57,7 +57,9 @@ class Table:
     def find(self, texts: Iterable[str]) -> np.ndarray:
         """Rows of texts, int64, -1 for what is not in the table."""
         wanted = np.fromiter(map(_key, map(str.encode, texts)), dtype=np.uint64)
-        row = np.searchsorted(self._keys, wanted)
+        order = np.argsort(wanted)  # neighbours are found in the same pages
+        row = np.empty(len(wanted), dtype=np.int64)
+        row[order] = np.searchsorted(self._keys, wanted[order])
         row[row == len(self._keys)] = 0
         return np.where(self._keys[row] == wanted, row, -1)
 

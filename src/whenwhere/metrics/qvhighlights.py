@@ -92,7 +92,8 @@ def qvhighlights(predictions: Sequence[Mapping[str, Any]], truths: Sequence[Mapp
         "queries without predicted windows, which count as misses": windowless,
     }
     items = {"moments": grid, "top_iou": overlap, **({} if light is None else {"highlights": light})}
-    return Result(CONVENTION, ids, items, counts, compute, {"HL": without} if without else {})
+    left_out = {f"MR-{name}": "no true window is of this length" for name, number in zip(LENGTHS, scored) if not number}
+    return Result(CONVENTION, ids, items, counts, compute, left_out | ({"HL": without} if without else {}))
 
 
 def published(figures: Mapping[str, float]) -> dict[str, dict[str, Any]]:

@@ -72,7 +72,9 @@ def score_actions(gt: Sequence[Path], pred: Path) -> Result:
     with reading(gt[0]):
         wanted = {name: field_of(entry, "annotations", f"video {name!r}") for name, entry in database.items()}
     same_ids(said, wanted, "video")
-    return action_detection(said, wanted)
+    predictions = {name: _placed(records, f"{pred}: video {name!r}, prediction") for name, records in said.items()}
+    truths = {name: _placed(records, f"{gt[0]}: video {name!r}, segment") for name, records in wanted.items()}
+    return action_detection(predictions, truths)
 
 
 def _entities(record: Record, name: str) -> list[Entity]:
@@ -94,6 +96,19 @@ def _corners(record: Record) -> list[float]:
     if width < 0 or height < 0:
         raise InputError(f"{record.place}: a box of {width:g} x {height:g}", "x, y, width and height, none negative")
     return [left, top, left + width, top + height]
+
+
+def _placed(records: Any, what: str) -> list[Any]:
+    """Records that know their file, if they are any."""
+    if not isinstance(records, list):
+        raise InputError(f"{what}s that are a {type(records).__name__}", "a list of objects")
+    found = []
+    for index, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise InputError(f"{what} {index}: {str(record)[:40]!r}", "an object")
+        found.append(Record(record))
+        found[-1].place = f"{what} {index}"
+    return found
 
 
 def _mapping(found: Any, name: str, path: Path) -> Mapping[str, Any]:

@@ -109,6 +109,18 @@ def field_of(record: Any, name: str, place: str) -> Any:
     return record[name]
 
 
+def id_of(record: Any, name: str, place: str) -> int | str:
+    """A field of a record that is a whole number or a string.
+
+    Raises:
+        InputError: if it is neither, or the record does not have it.
+    """
+    found = field_of(record, name, place)
+    if not isinstance(found, (int, str)) or isinstance(found, bool):
+        raise InputError(f"{place}: {name} {found!r:.60}", "a whole number or a string")
+    return found
+
+
 def numbers(value: Any, what: str, shape: tuple[int | None, ...] = ()) -> np.ndarray:
     """Finite numbers of a given shape.
 
@@ -130,10 +142,15 @@ def numbers(value: Any, what: str, shape: tuple[int | None, ...] = ()) -> np.nda
     if found.size == 0 and found.dtype != object and shape[:1] == (None,) and len(found.shape) >= 1:
         return np.zeros([size or 0 for size in shape])
     fits = found.ndim == len(shape) and all(want in (None, size) for want, size in zip(shape, found.shape))
-    if found.dtype.kind not in "iuf" or not fits or not np.isfinite(found).all():
+    if found.dtype.kind not in "iuf" or not fits or not np.isfinite(found).all() or _has_bool(value):
         sizes = " x ".join("n" if size is None else str(size) for size in shape)
         raise InputError(f"{what}: {str(value)[:60]}", f"{sizes} finite numbers" if shape else "a finite number")
     return found.astype(np.float64)
+
+
+def _has_bool(value: Any) -> bool:
+    """Whether true or false stands among nested numbers, where an array would make it 1 or 0."""
+    return any(map(_has_bool, value)) if isinstance(value, (list, tuple)) else isinstance(value, bool)
 
 
 def windows_of(value: Any, what: str, columns: int = 2) -> np.ndarray:
@@ -207,9 +224,7 @@ def by_id(records: Iterable[Any], key: str, what: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for index, record in enumerate(records):
         place = place_of(record, f"{what} {index}")
-        number = field_of(record, key, place)
-        if not isinstance(number, (str, int)) or isinstance(number, bool):
-            raise InputError(f"{place}: {key} {number!r}", "a whole number or a string")
+        number = id_of(record, key, place)
         if str(number) in found:
             raise InputError(f"{place}: {key} {number!r} for the second time", "every id once")
         found[str(number)] = record

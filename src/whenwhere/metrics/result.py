@@ -64,7 +64,8 @@ class Result:
             left out of it.
 
         Raises:
-            InputError: if an option is out of range.
+            InputError: if an option is out of range, or there are fewer than two items: one item drawn again and again
+                is always the same, which says nothing of how much the figure would vary.
 
         Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
         """
@@ -72,6 +73,8 @@ class Result:
             raise InputError(f"{resamples} resamples, level {level}", "at least 1, and a level between 0 and 1")
         draw = np.random.default_rng(seed)
         number = len(self.ids)
+        if number < 2:
+            raise InputError(f"an interval of {number} item{'' if number == 1 else 's'}, which is not defined", "two")
         sets = [self.figures(np.bincount(draw.integers(0, number, number), minlength=number)) for _ in range(resamples)]
         ends = [(1 - level) / 2, (1 + level) / 2]
         found = {}

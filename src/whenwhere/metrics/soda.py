@@ -1,13 +1,22 @@
-"""The matching behind SODA: events told in the order in which they happened."""
+"""SODA: are the events of a video told in the order in which they happened?
+
+Source: Fujita et al., "SODA: Story Oriented Dense Video Captioning Evaluation Framework", ECCV 2020, section 3.2.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from whenwhere.errors import InputError
-from whenwhere.metrics.records import harmonic_mean
+from whenwhere.metrics.events import Predictions, References, read_predictions, read_references, scored_videos, tiou
+from whenwhere.metrics.ptb import tokenize
+from whenwhere.metrics.records import Scores, harmonic_mean
+
+# Tokenised captions and, for each, its tokenised references, to METEOR of the set and of every caption.
+Meteor = Callable[[Sequence[str], Sequence[Sequence[str]]], Scores]
 
 
 class SodaScores(NamedTuple):
@@ -40,8 +49,6 @@ def soda_dp(similarity: np.ndarray) -> SodaScores:
 
     Raises:
         InputError: if ``similarity`` is not a finite matrix of numbers >= 0.
-
-    Source: Fujita et al., "SODA: Story Oriented Dense Video Captioning Evaluation Framework", ECCV 2020, section 3.2.
     """
     table = np.asarray(similarity, dtype=np.float64)
     if table.ndim != 2 or not np.isfinite(table).all() or (table < 0).any():
@@ -56,6 +63,43 @@ def soda_dp(similarity: np.ndarray) -> SodaScores:
     total = float(best[-1, -1])
     precision, recall = total / max(1, rows), total / max(1, columns)
     return SodaScores(total, precision, recall, float(harmonic_mean(precision, recall)), _walk_back(best, table))
+
+
+def soda_c(predictions: Predictions, references: References, meteor: Meteor) -> np.ndarray:
+    """SODA_c of every video: F1 of the order-preserving matching by temporal IoU times METEOR.
+
+    As in the authors' program, METEOR, which is not symmetrical, takes the true sentence as the candidate and the
+    predicted one as its reference; predictions are put in the order of their starts, true events stay as listed; of
+    several annotators the one with the best F1 counts.
+
+    Args:
+        predictions: see :func:`whenwhere.metrics.dense_captions.dense_captions`.
+        references: one mapping per annotator.
+        meteor: of tokenised captions (:func:`whenwhere.metrics.meteor.meteor`).
+
+    Returns:
+        float64 ``(videos,)`` in 0..1, the videos of the references in sorted order; 0 for one without predictions. The
+        figure to report is the mean.
+
+    Raises:
+        InputError: naming the video and event that cannot be scored.
+    """
+    videos = scored_videos(predictions, references, "zero")
+    found = np.zeros(len(videos))
+    for row, video in enumerate(videos):
+        said = read_predictions(predictions, video)
+        told = read_references(references, video)
+        if not said.sentences:
+            continue
+        sentences = [tokenize(text) for text in said.sentences]
+        order = np.argsort(said.times[:, 0], kind="stable")
+        for moments in told:
+            wanted = [tokenize(text) for text in moments.sentences]
+            pairs = [(right, [left]) for left in sentences for right in wanted]
+            alike = meteor([right for right, _ in pairs], [left for _, left in pairs]).items.reshape(len(order), -1)
+            table = alike * tiou(said.times, moments.times)
+            found[row] = max(found[row], soda_dp(table[order]).f1)
+    return found
 
 
 def _walk_back(best: np.ndarray, table: np.ndarray) -> np.ndarray:

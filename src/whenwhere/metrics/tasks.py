@@ -13,14 +13,17 @@ from typing import Any
 from whenwhere.errors import InputError, WhenwhereError
 from whenwhere.metrics.box_ap import read_coco
 from whenwhere.metrics.caption_files import Meteor, score_captions, score_dense_captions
-from whenwhere.metrics.chota import chota
+from whenwhere.metrics.chota import chota, pair_cider, pair_meteor
 from whenwhere.metrics.files import read_records
+from whenwhere.metrics.mask_files import score_segmentation, score_vos
+from whenwhere.metrics.place_files import score_regions, score_words
 from whenwhere.metrics.qvhighlights import published, qvhighlights
+from whenwhere.metrics.reasoning_files import score_acre, score_cater
 from whenwhere.metrics.record_files import score_actions, score_names, score_referring
 from whenwhere.metrics.records import by_id
 from whenwhere.metrics.result import Figures, Result
-from whenwhere.metrics.track_files import read_dense_voc, read_mot
-from whenwhere.metrics.tracking import tracking
+from whenwhere.metrics.segment_files import score_segments
+from whenwhere.metrics.track_files import read_dense_voc, score_mot
 from whenwhere.metrics.tubes import tube_grounding
 
 # Figures that people ask for and that are not given under a name that is not theirs.
@@ -38,19 +41,21 @@ class Task:
         what: what is scored, for people.
         gt: the form of the truth.
         pred: the form of the predictions.
-        score: truth files (several annotators) and a prediction file to a result.
+        score: truth files (several annotators), a prediction file and the options to a result.
         brief: the figures that are printed; all of them if empty.
         annotators: whether several truth files may be given.
         own_form: figures in the form that the authors of the task publish, for comparison.
+        options: what else ``score`` takes, by keyword.
     """
 
     what: str
     gt: str
     pred: str
-    score: Callable[[Sequence[Path], Path], Result]
+    score: Callable[..., Result]
     brief: tuple[str, ...] = ()
     annotators: bool = False
     own_form: Callable[[Mapping[str, float]], Any] | None = None
+    options: tuple[str, ...] = ()
 
 
 def meteor() -> Meteor:
@@ -77,12 +82,14 @@ def _with_meteor(score: Callable[[Sequence[Path], Path, Meteor | None], Result])
     return run
 
 
-def _tracking(gt: Sequence[Path], pred: Path) -> Result:
-    return tracking(read_mot(gt[0], pred))
-
-
 def _dense_voc(gt: Sequence[Path], pred: Path) -> Result:
-    return chota(read_dense_voc(gt[0], pred))
+    sequences = read_dense_voc(gt[0], pred)
+    try:
+        meteor()
+    except WhenwhereError as error:
+        found = chota(sequences)
+        return replace(found, left_out={**found.left_out, "METEOR": str(error)})
+    return chota(sequences, {"CIDEr": pair_cider, "METEOR": pair_meteor})
 
 
 def _boxes(gt: Sequence[Path], pred: Path) -> Result:
@@ -90,8 +97,10 @@ def _boxes(gt: Sequence[Path], pred: Path) -> Result:
 
 
 def _tubes(gt: Sequence[Path], pred: Path) -> Result:
-    found = by_id(read_records(pred), "id", "prediction")
-    return tube_grounding(found, by_id(read_records(gt[0]), "id", "sample"))
+    found, wanted = by_id(read_records(pred), "id", "prediction"), by_id(read_records(gt[0]), "id", "sample")
+    for name in found.keys() - wanted.keys():
+        raise InputError(f"{found[name].place}: sample {name!r}", f"a sample of {gt[0]}", "leave it out")
+    return tube_grounding(found, wanted)
 
 
 def _moments(gt: Sequence[Path], pred: Path) -> Result:
@@ -112,6 +121,7 @@ TASKS: dict[str, Task] = {
         _with_meteor(score_dense_captions),
         brief=(
             *("METEOR", "CIDEr", "ROUGE_L", "Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4"),
+            *("SODA_c", "paragraph_METEOR", "paragraph_CIDEr"),
             *("precision", "recall", "f1_per_video", "f1_per_threshold"),
         ),
         annotators=True,
@@ -146,11 +156,11 @@ TASKS: dict[str, Task] = {
         "id and generated_entities [{text, label}, ...]",
         score_names,
     ),
-    "tracking": Task(
+    "mot": Task(
         "tracks of objects in videos: HOTA, CLEAR MOT, identity scores",
         "MOTChallenge text: a file, or a folder of <video>.txt or <video>/gt/gt.txt",
         "MOTChallenge text: a file, or a folder of <video>.txt",
-        _tracking,
+        score_mot,
         brief=("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDSW", "FP", "FN", "MT", "ML", "Frag"),
     ),
     "dense-voc": Task(
@@ -171,37 +181,97 @@ TASKS: dict[str, Task] = {
         "JSON lines with id, span and boxes",
         _tubes,
     ),
+    "vos": Task(
+        "masks of objects in videos: J, F, J&F, recall and decay, by the convention of DAVIS",
+        "a folder of PNG masks, one a frame, or a folder of such folders, one a video",
+        "the same, with files of the same names",
+        score_vos,
+        options=("skip_ends",),
+    ),
+    "segmentation": Task(
+        "a class for every pixel of images: mIoU and accuracy; --background says what becomes of background",
+        "a folder of PNG label maps, or ImageSets/Segmentation/SPLIT.txt of a set in the form of PASCAL VOC",
+        "a folder of PNG label maps of the same names",
+        score_segmentation,
+        brief=("mIoU", "mean_accuracy", "fwIoU", "pixel_accuracy"),
+        options=("background", "classes"),
+    ),
+    "words": Task(
+        "places of the words of narratives: point error, hit rate, distance of centres",
+        "Localized Narratives, JSON lines",
+        'image_id with "size" [width, height] and "words" [{x, y} or {points: [[x, y], ...]}, ...], one an utterance',
+        score_words,
+    ),
+    "region-captions": Task(
+        "regions of images with captions: mAP of Visual Genome over IoU and METEOR",
+        "a folder with region_descriptions.json and image_data.json of Visual Genome",
+        "[{image_id, bbox, score, caption}, ...]",
+        _with_meteor(score_regions),
+        brief=("mAP", "detection_mAP"),
+    ),
+    "segments": Task(
+        "a step for every frame of videos: frame accuracy, edit score, F1@k",
+        "a folder of <video>.txt with a label a line, {video: [label, ...]}, or COIN.json",
+        "the same; for COIN {rate: frames a second, results: {video: [step number or null, ...]}}",
+        score_segments,
+        options=("background",),
+    ),
+    "acre": Task(
+        "answers to the queries of ACRE, one regime: by query, by problem, by type",
+        "config/SPLIT.json of a regime",
+        '"id" (number of the problem) with "answers", four of 0, 1, 2',
+        score_acre,
+    ),
+    "cater": Task(
+        "the cell where the snitch of CATER ends: top-1, top-5, L1",
+        "lists/localize/SPLIT.txt: a video and its cell a line",
+        '"id" (name of the video) with "scores", one for every cell',
+        score_cater,
+    ),
 }
+
+ALIASES = {"tracking": "mot"}
+"""Other names of tasks."""
 
 
 def score_files(
-    task: str, gt: Sequence[Path], pred: Path | None, metrics: Sequence[str] = ()
+    task: str,
+    gt: Sequence[Path],
+    pred: Path | None,
+    metrics: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[Result, Figures]:
     """Score a file of predictions.
 
     Args:
-        task: a name in :data:`TASKS`.
+        task: a name in :data:`TASKS` or :data:`ALIASES`.
         gt: the truth, one file; several where a task has annotators.
         pred: the predictions.
         metrics: figures that are wanted; all if empty.
+        options: of the task, by name.
 
     Returns:
         The result, and the figures that were wanted.
 
     Raises:
-        InputError: an unknown task or figure, files that are missing, damaged, or do not go together.
+        InputError: an unknown task, figure or option, files that are missing, damaged, or do not go together.
     """
     for name in (task, *metrics):
         if name.lower() in REFUSED:
             raise InputError(f"{name}: {REFUSED[name.lower()]}")
+    task = ALIASES.get(task, task)
     if task not in TASKS:
         raise InputError(f"unknown task {task!r}", f"one of {', '.join(TASKS)}")
     known = TASKS[task]
+    for name in options or {}:
+        if name not in known.options:
+            takers = [other for other, entry in TASKS.items() if name in entry.options]
+            raise InputError(f"--{name.replace('_', '-')} for {task}", f"it with {' or '.join(takers)}", "leave it out")
     if not gt or pred is None:
         raise InputError(f"{task} without {'--pred' if gt else '--gt'}", f"--gt: {known.gt} --pred: {known.pred}")
     if len(gt) > 1 and not known.annotators:
         raise InputError(f"{len(gt)} files of truth", f"one for {task}")
-    result = known.score(gt, pred)
+    result = known.score(gt, pred, **(options or {}))
     figures = result.figures()
     for name in metrics:
         if name in result.left_out:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import numpy as np
 
 from whenwhere.errors import InputError
 from whenwhere.metrics.files import read_json, read_records, reading
-from whenwhere.metrics.records import field_of, numbers, place_of
+from whenwhere.metrics.records import field_of, id_of, numbers, place_of
+from whenwhere.metrics.result import Result
+from whenwhere.metrics.tracking import tracking
 from whenwhere.metrics.tracks import Detections
 from whenwhere.reports import mot
+from whenwhere.results import Track
 
 PathLike = str | os.PathLike[str]
 
@@ -33,21 +37,44 @@ def read_mot(truth: PathLike, predictions: PathLike) -> dict[str, tuple[Detectio
     Raises:
         InputError: naming file and line, or the video without predictions.
     """
+    return {
+        name: (true.keep(counts), predicted) for name, (true, predicted, counts) in _mot(truth, predictions).items()
+    }
+
+
+def score_mot(gt: Sequence[Path], pred: Path) -> Result:
+    """Score the tracks of MOTChallenge text files.
+
+    Args:
+        gt: one truth, as :func:`read_mot` takes it.
+        pred: the predictions.
+
+    Returns:
+        See :func:`whenwhere.metrics.tracking.tracking`; true boxes that do not count are told in the counts.
+
+    Raises:
+        InputError: naming file and line, or the video without predictions.
+    """
+    videos = _mot(gt[0], pred)
+    result = tracking({name: (true.keep(counts), predicted) for name, (true, predicted, counts) in videos.items()})
+    ignored = sum(int((~counts).sum()) for _, _, counts in videos.values())
+    return replace(result, counts={**result.counts, "true boxes of confidence 0, which do not count": ignored})
+
+
+def _mot(truth: PathLike, predictions: PathLike) -> dict[str, tuple[Detections, Detections, np.ndarray]]:
+    """Both sides of every video, and which true boxes count: bool ``(n,)``."""
     true, predicted = Path(truth), Path(predictions)
     if true.is_dir() != predicted.is_dir():
         raise InputError(f"{true} and {predicted}", "two files or two folders")
     if not true.is_dir():
-        return {true.stem: (_mot_side(true, true_side=True), _mot_side(predicted, true_side=False))}
+        return {true.stem: _mot_video(true, predicted)}
     files = {file.stem: file for file in true.glob("*.txt")}
     files |= {file.parts[-3]: file for file in true.glob("*/gt/gt.txt")}
     if not files:
         raise InputError(f"no ground truth in {true}", "files <video>.txt or <video>/gt/gt.txt")
     if unknown := sorted({file.stem for file in predicted.glob("*.txt")} - files.keys()):
         raise InputError(f"predictions for video {unknown[0]!r}", "videos of the truth", "leave them out")
-    return {
-        name: (_mot_side(file, true_side=True), _mot_side(predicted / f"{name}.txt", true_side=False))
-        for name, file in sorted(files.items())
-    }
+    return {name: _mot_video(file, predicted / f"{name}.txt") for name, file in sorted(files.items())}
 
 
 def read_dense_voc(truth: PathLike, predictions: PathLike) -> dict[str, tuple[Detections, Detections]]:
@@ -71,10 +98,10 @@ def read_dense_voc(truth: PathLike, predictions: PathLike) -> dict[str, tuple[De
     video: dict[int | str, str] = {}
     for index, image in enumerate(images if isinstance(images, list) else []):
         place = f"{truth}: image {index}"
-        number = field_of(image, "id", place)
-        if not isinstance(number, (int, str)) or number in video:
-            raise InputError(f"{place}: id {number!r}", "a whole number or a string, every id once")
-        video[number] = str(field_of(image, "video_id", place))
+        number = id_of(image, "id", place)
+        if number in video:
+            raise InputError(f"{place}: id {number!r} for the second time", "every id once")
+        video[number] = str(id_of(image, "video_id", place))
     if not video:
         raise InputError(f"{truth}: no images", "a list of images with id and video_id")
     frames = {number: place for place, number in enumerate(video)}
@@ -86,11 +113,12 @@ def read_dense_voc(truth: PathLike, predictions: PathLike) -> dict[str, tuple[De
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in video.values()}
         for index, record in enumerate(records):
             here = place_of(record, f"{place} {index}")
-            image = field_of(record, "image_id", here)
-            if not isinstance(image, (int, str)) or image not in video:
+            image = id_of(record, "image_id", here)
+            if image not in video:
                 raise InputError(f"{here}: image_id {image!r}", "the id of an image of the ground truth")
             rows[video[image]].append(_dense_voc_box(record, frames[image], here, scored, index))
-        sides.append({name: Detections.from_records(found) for name, found in rows.items()})
+        with reading(Path(predictions if scored else truth)):
+            sides.append({name: Detections.from_records(found) for name, found in rows.items()})
     return {name: (sides[0][name], sides[1][name]) for name in sides[0]}
 
 
@@ -109,11 +137,13 @@ def _dense_voc_box(record: Mapping[str, Any], frame: int, place: str, scored: bo
     return box | ({"score": float(numbers(field_of(record, "score", place), f"{place}: score"))} if scored else {})
 
 
-def _mot_side(file: Path, true_side: bool) -> Detections:
+def _mot_video(truth: Path, predictions: Path) -> tuple[Detections, Detections, np.ndarray]:
+    true, predicted = _mot_tracks(truth), _mot_tracks(predictions)
+    confidence = [np.ones(len(track)) if track.scores is None else track.scores for track in true]
+    counts = np.concatenate([np.empty(0), *confidence]) != 0
+    return Detections.from_tracks(true), Detections.from_tracks(predicted), counts
+
+
+def _mot_tracks(file: Path) -> tuple[Track, ...]:
     with reading(file):
-        tracks = mot.read(file, rate=1.0)
-    side = Detections.from_tracks(tracks)
-    if not true_side:
-        return side
-    confidence = [np.ones(len(track)) if track.scores is None else track.scores for track in tracks]
-    return side.keep(np.concatenate([np.empty(0), *confidence]) != 0)
+        return mot.read(file, rate=1.0)

@@ -5,7 +5,7 @@ Readers of files are in :mod:`whenwhere.metrics.track_files`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -228,6 +228,22 @@ def read_pairs(sequences: Mapping[str, tuple[Detections, Detections]]) -> tuple[
         if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(side, Detections) for side in pair):
             raise InputError(f"video {name!r}: a {type(pair).__name__}", "a pair (truth, prediction) of Detections")
     return tuple(sorted(sequences))
+
+
+def counted(
+    sequences: Mapping[str, tuple[Detections, Detections]],
+    threshold: float,
+    count: Callable[[Overlaps, float], tuple[float, ...]],
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of the videos and what is counted in each at a threshold of IoU: float64 ``(videos, counts)``.
+
+    Raises:
+        InputError: if there is no video or the threshold is out of range.
+    """
+    if not 0 < threshold <= 1:
+        raise InputError(f"threshold {threshold!r}", "an IoU in 0..1, above 0")
+    names = read_pairs(sequences)
+    return names, np.array([count(overlaps(*sequences[name]), threshold) for name in names], dtype=np.float64)
 
 
 def assign(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

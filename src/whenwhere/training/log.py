@@ -69,7 +69,8 @@ class Journal:
         memory = psutil.Process().memory_info().rss / 1e6
         self._last, self._clock = step, now
         self.write({"step": step, **values, "samples_per_s": speed, "eta_s": left, "rss_mb": memory})
-        status = f"loss {values['loss']:.4f}  {speed:.1f} samples/s  {_hms(left)} left  {memory:.0f} MB"
+        right = f"  accuracy {values['accuracy']:.3f}" if "accuracy" in values else ""
+        status = f"loss {values['loss']:.4f}{right}  {speed:.1f} samples/s  {_hms(left)} left  {memory:.0f} MB"
         self._bar.update(self._task, completed=step, status=status)
         if self._write:
             _log.info("step %d/%d  %s", step, self._steps, status)

@@ -33,7 +33,7 @@ from whenwhere.worlds.layout import directions, jittered_eye, spread
 from whenwhere.worlds.render import Rendered, render
 from whenwhere.worlds.scene import CYLINDER_FLATNESS, Camera, Light, Object, Scene, Trajectory, Vector
 from whenwhere.worlds.scenes import generator, lights
-from whenwhere.worlds.show import Job, sheet
+from whenwhere.worlds.show import Job, enlargement, sheet
 
 RADIUS = 0.6
 """Of every object."""
@@ -142,19 +142,19 @@ def _pictures(job: Job, root: Path, regime: str, made: Problem) -> None:
         seen = render(picture.scene, [0.0], job.size, smooth=2)
         write_image(root / "images" / f"{made.name(number)}.png", seen.rgb[0])
         write_panel(root / "scenes" / f"{made.name(number)}.json", known(picture, seen))
-        if job.show:
-            count = len(panel.objects)
+        if job.shown(made.index):
+            count, scale = len(panel.objects), enlargement(job.size[0])
             names = [f"{thing.colour} {thing.material} {thing.shape}" for thing in picture.scene.objects[:count]]
-            shown.append(annotate(seen.rgb[0], seen.boxes[0, :count], names, note=_note(panel, number)))
-    if job.show:
+            shown.append(annotate(seen.rgb[0], seen.boxes[0, :count], names, note=_note(panel, number), scale=scale))
+    if job.shown(made.index):
         write_image(root / f"{made.name(0)[:-3]}.show.png", sheet(shown))
 
 
 def _note(panel: Panel, number: int) -> str:
     if panel.label is None:
-        return f"{number}: {panel.light}"
-    added = "" if panel.ref is None else f", panel {panel.ref} and more"
-    return f"{number}{added}: {_ANSWERS[panel.label]} ({panel.kind})"
+        return f"panel {number}: the machine is {panel.light}"
+    added = "" if panel.ref is None else f" (panel {panel.ref} and more)"
+    return f"query {number - 5}{added}: {_ANSWERS[panel.label]}, {panel.kind}"
 
 
 def _draw(panel: Panel, looks: list[tuple[str, str, str]], chance: random.Random) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,14 +30,23 @@ class Hits(NamedTuple):
         )
 
 
+class Lamp(NamedTuple):
+    """A light of a batch: positions (1 or T, 3), numpy."""
+
+    strength: float
+    shadows: bool
+    positions: np.ndarray
+
+
 class Frames:
-    """T frames of H x W pixels of a scene with N objects, as tensors.
+    """T frames of H x W pixels with up to N objects, as tensors.
 
     Lists are flat: a *row* is an object in a frame (``frame * N + object``), a *spot* a pixel of a frame
-    (``(frame * H + line) * W + column``).
+    (``(frame * H + line) * W + column``). A scene with fewer than N objects has rows that are not drawn.
 
     Args:
-        scene: what to render.
+        scenes: what to render: one for all frames, or one for each; all with the same looks of floor, background,
+            camera and lights, which may stand elsewhere.
         times: (T,) seconds.
         size: height and width in pixels.
         device: where to compute.
@@ -45,41 +55,77 @@ class Frames:
         eye, axes: of the camera, (T, 3) and (T, 3, 3), numpy.
         centres, bounds, shown: of the objects, (T, N, 3), (T, N) and (T, N) bool, numpy: their middle, the radius of
             their bounding sphere, and whether they are drawn.
+        kinds, metal, glow, colours: of the rows, (rows,), (rows,) bool, (rows,) and (3, rows): number of the shape,
+            material, own light, and light under a gamma of 2.
         middles: (3, rows) as `centres`; turns: (9, rows) from an object's frame to the world, row by row of the
             matrix; into: its inverse by the radii, which takes the object to radius 1; radii: (3, rows) along its axes.
         views: (9, T), as `axes`; eyes: (3, T).
     """
 
-    def __init__(self, scene: Scene, times: np.ndarray, size: tuple[int, int], device: torch.device) -> None:
-        self.scene, self.device = scene, device
+    def __init__(self, scenes: Sequence[Scene], times: np.ndarray, size: tuple[int, int], device: torch.device) -> None:
+        self.scene, self.device = scenes[0], device
         self.height, self.width = size
         self.frames = len(times)
-        self.eye, self.axes = scene.camera.frames(times)  # (T, 3), (T, 3, 3) rows right, up, forward
-        aspect = scene.camera.aspect or self.width / self.height
-        self.spread = (scene.camera.focal, scene.camera.focal * aspect)
+        parts = [(scenes[0], times)] if len(scenes) == 1 else list(zip(scenes, times[:, None], strict=True))
+        views = [scene.camera.frames(at) for scene, at in parts]
+        self.eye = np.concatenate([eye for eye, _ in views])  # (T, 3)
+        self.axes = np.concatenate([axes for _, axes in views])  # (T, 3, 3) rows right, up, forward
+        camera = self.scene.camera
+        aspect = camera.aspect or self.width / self.height
+        self.spread = (camera.focal, camera.focal * aspect)
         column = ((np.arange(self.width) + 0.5) * 2 / self.width - 1) / self.spread[0]
         row = (1 - (np.arange(self.height) + 0.5) * 2 / self.height) / self.spread[1]
         self.columns, self.lines = self.tensor(column), self.tensor(row)  # slopes of the rays through pixel centres
-        self.count = len(scene.objects)
+        self.count = max(len(scene.objects) for scene in scenes)
         self.total = self.frames * self.count
-        self.centres = scene.positions(times)
-        self.shown = ~scene.hidden(times)
-        poses = [thing.path.poses(times) for thing in scene.objects]
-        turns = np.zeros((self.frames, self.count, 3, 3))
-        radii = np.zeros((self.frames, self.count, 3))
-        self.bounds = np.zeros((self.frames, self.count))
-        for number, (thing, pose) in enumerate(zip(scene.objects, poses, strict=True)):
-            turns[:, number] = pose.rotation()
-            radii[:, number] = thing.radius * pose.scale[:, None] * np.array(thing.stretch)
-            self.bounds[:, number] = thing.bound * pose.scale
+        self.lights = [
+            Lamp(
+                self.scene.lights[number].strength,
+                self.scene.lights[number].shadows,
+                np.array([scene.lights[number].position for scene in scenes]).reshape(-1, 3),
+            )
+            for number in range(len(self.scene.lights))
+        ]
+        self._objects(parts)
+        self.eyes = self.tensor(self.eye.T)
+        self.views = self.tensor(self.axes.reshape(-1, 9).T)
+
+    def _objects(self, parts: Sequence[tuple[Scene, np.ndarray]]) -> None:
+        """Collect what is known of the objects of scenes at their times."""
+        shape = (self.frames, self.count)
+        self.centres, self.shown, self.bounds = np.zeros((*shape, 3)), np.zeros(shape, bool), np.zeros(shape)
+        turns, radii = np.tile(np.eye(3), (*shape, 1, 1)), np.ones((*shape, 3))
+        kinds, metal, glow, colours = (
+            np.zeros(shape, np.int64),
+            np.zeros(shape, bool),
+            np.zeros(shape),
+            np.zeros((*shape, 3)),
+        )
+        first = 0
+        for scene, at in parts:
+            some = slice(first, first + len(at))
+            first += len(at)
+            self.shown[some, : len(scene.objects)] = ~scene.hidden(at)
+            for number, thing in enumerate(scene.objects):
+                pose = thing.path.poses(at)
+                self.centres[some, number] = pose.position
+                turns[some, number] = pose.rotation()
+                radii[some, number] = thing.radius * pose.scale[:, None] * np.array(thing.stretch)
+                self.bounds[some, number] = thing.bound * pose.scale
+                kinds[some, number] = SHAPES.index(thing.shape)
+                metal[some, number] = thing.material == "metal"
+                glow[some, number] = thing.glow
+                colours[some, number] = squared(thing.rgb)
         self._inverse = np.swapaxes(turns, 2, 3).reshape(-1, 3, 3)
         self._scale = radii.reshape(-1, 3)
+        self._kinds = kinds.reshape(-1)
         self.into = self.tensor((self._inverse / self._scale[..., None]).reshape(-1, 9).T)
         self.turns = self.tensor(turns.reshape(-1, 9).T)
         self.middles = self.tensor(self.centres.reshape(-1, 3).T)
         self.radii = self.tensor(self._scale.T)
-        self.eyes = self.tensor(self.eye.T)
-        self.views = self.tensor(self.axes.reshape(-1, 9).T)
+        self.kinds = torch.from_numpy(self._kinds).to(self.device)
+        self.metal = torch.from_numpy(metal.reshape(-1)).to(self.device)
+        self.glow, self.colours = self.tensor(glow.reshape(-1)), self.tensor(colours.reshape(-1, 3).T)
 
     def tensor(self, values: np.ndarray) -> Tensor:
         """Return an array as float32 on the device."""
@@ -124,12 +170,13 @@ class Frames:
 
     def by_shape(self) -> list[tuple[str, np.ndarray]]:
         """Rows of the objects of each shape."""
-        found = []
-        for shape in SHAPES:
-            members = [number for number, thing in enumerate(self.scene.objects) if thing.shape == shape]
-            if members:
-                found.append((shape, (np.arange(self.frames)[:, None] * self.count + np.array(members)).reshape(-1)))
-        return found
+        found = [(shape, np.flatnonzero(self._kinds == number)) for number, shape in enumerate(SHAPES)]
+        return [(shape, rows) for shape, rows in found if len(rows)]
+
+    def light(self, lamp: Lamp, frame: Tensor) -> Vec:
+        """Return where a light is in the frames of points, (n,) each."""
+        places = self.tensor(lamp.positions.T)
+        return Vec(*(places.expand(3, len(frame)) if len(lamp.positions) == 1 else places[:, frame]))
 
     def cast(self) -> Hits:
         """Return all hits, nearest or not."""
@@ -163,6 +210,11 @@ class Frames:
         frame = torch.div(spots, self.height * self.width, rounding_mode="floor")
         rx, ry, rz, ux, uy, uz, fx, fy, fz = self.views[:, frame]
         return frame, Vec(fx + across * rx + down * ux, fy + across * ry + down * uy, fz + across * rz + down * uz)
+
+
+def squared(rgb: tuple[int, int, int]) -> tuple[float, ...]:
+    """Return the light of an sRGB colour, 0 to 1 per channel, under a gamma of 2."""
+    return tuple((value / 255) ** 2 for value in rgb)
 
 
 def _apply(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -174,19 +174,20 @@ def write(job: Job) -> None:
         root = job.out / name
         for folder in ("videos", "scenes", *(f"lists/{task}" for task in GRIDS)):
             (root / folder).mkdir(parents=True, exist_ok=True)
-        made = [_clip(job, root, make(job.seed, index, options)) for index in range(job.count)]
+        made = [_clip(job, root, make(job.seed, index, options), job.shown(index)) for index in range(job.count)]
         for task, grid in GRIDS.items():
             lines = [f"{known.filename} {known.cell(grid=grid)}\n" for known in made]
             _lists(root / "lists" / task, job.seed, lines)
 
 
-def _clip(job: Job, root: Path, video: CaterVideo) -> CaterScene:
+def _clip(job: Job, root: Path, video: CaterVideo, shown: bool) -> CaterScene:
     known = video.known
+    job.check_clip()
     seen = render(video.scene, video.times, job.size, smooth=2)
     write_video(root / "videos" / known.filename, seen.rgb, job.rate)
     name = known.filename.removesuffix(".avi")
     write_scene(root / "scenes" / f"{name}.json", known)
-    if job.show:
+    if shown:
         write_image(root / f"{name}.show.png", sheet(drawn(video.scene, seen)))
     return known
 

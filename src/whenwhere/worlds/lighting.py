@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from whenwhere.worlds.camera import seen_from
-from whenwhere.worlds.casting import Frames, Hits
+from whenwhere.worlds.casting import Frames, Hits, Lamp, squared
 from whenwhere.worlds.rays import Vec, hits, normals
-from whenwhere.worlds.scene import SHAPES, Light
+from whenwhere.worlds.scene import SHAPES
 
 _FADE = 0.03  # the floor has half faded into the background at a depth of 1 / _FADE
 _CHECK = 0.86  # brightness of the dark squares
@@ -54,13 +54,14 @@ def shade_floor(frames: Frames, floor: Floor, bare: Tensor) -> list[Tensor]:
     scene = frames.scene
     shape = (frames.frames, frames.height, frames.width)
     bright = torch.full_like(floor.x, scene.ambient)
-    for light in scene.lights:
-        lx, ly, lz = light.position
+    for light in frames.lights:
+        lx, ly, lz = frames.tensor(light.positions.T)[:, :, None, None]  # (1 or T, 1, 1) each
         away_x, away_y = lx - floor.x, ly - floor.y
-        toward = light.strength * lz / (away_x * away_x + away_y * away_y + lz * lz).sqrt()
+        bright_z = frames.tensor(light.strength * light.positions[:, 2])[:, None, None]
+        toward = bright_z / (away_x * away_x + away_y * away_y + lz * lz).sqrt()
         if light.shadows:
             dark = _floor_shadow(frames, floor, light, bare & (floor.depth < torch.inf).expand(shape).reshape(-1))
-            toward = torch.where(dark.view(shape), torch.zeros_like(toward), toward)
+            toward = torch.where(dark.view(shape), 0, toward)
         bright = bright + toward
     if scene.checks > 0:
         square = (torch.floor(floor.x / scene.checks) + torch.floor(floor.y / scene.checks)) * 0.5
@@ -79,11 +80,10 @@ def shade_objects(frames: Frames, seen: Hits) -> list[Tensor]:
         Red, green and blue, (n,) each, 1 for white, under a gamma of 2.
     """
     scene, rows = frames.scene, seen.rows
-    ids = rows % max(1, frames.count)
     turn = frames.turns[:, rows]
     radii = frames.radii[:, rows]
     # normals of a stretched shape go the other way: divided and not multiplied
-    upright = Vec(*(part / radius for part, radius in zip(_normals(frames, ids, seen), radii, strict=True)))
+    upright = Vec(*(part / radius for part, radius in zip(_normals(frames, seen), radii, strict=True)))
     normal = _turned(turn, upright).unit()
     away = Vec(*(part * radius for part, radius in zip(seen.points, radii, strict=True)))
     point = Vec(*frames.middles[:, rows]).plus(_turned(turn, away))
@@ -91,16 +91,15 @@ def shade_objects(frames: Frames, seen: Hits) -> list[Tensor]:
     view = ray.unit().times(-1.0)  # to the eye
     facing = normal.dot(view)
     mirror = normal.times(2 * facing).minus(view)
-    metal = torch.tensor([thing.material == "metal" for thing in scene.objects], dtype=torch.bool, device=frames.device)
-    shiny = metal[ids]
+    shiny = frames.metal[rows]
     diffuse = scene.ambient * (0.75 + 0.25 * normal.z)
     gloss = torch.zeros_like(facing)
-    for light in scene.lights:
-        toward = Vec(*(place - at for place, at in zip(light.position, point, strict=True))).unit()
+    for light in frames.lights:
+        toward = frames.light(light, frame).minus(point).unit()
         lit = light.strength * normal.dot(toward).clamp(min=0)
         shine = mirror.dot(toward).clamp(min=0)
         if light.shadows:
-            dark = _object_shadow(frames, light, frame, ids, point)
+            dark = _object_shadow(frames, light, frame, rows, point)
             lit, shine = torch.where(dark, 0, lit), torch.where(dark, 0, shine)
         diffuse = diffuse + lit
         gloss = gloss + light.strength * torch.where(shiny, 1.2 * _power(shine, 6), 0.1 * _power(shine, 3))
@@ -108,27 +107,21 @@ def shade_objects(frames: Frames, seen: Hits) -> list[Tensor]:
     sky = 0.5 + 0.5 * mirror.z
     metallic = 0.5 * diffuse + 0.12 + 0.55 * sky * sky + 0.15 * edge * edge
     weight = torch.where(shiny, metallic, diffuse)
-    colours = frames.tensor(np.array([squared(thing.rgb) for thing in scene.objects]).reshape(-1, 3).T)
-    glow = frames.tensor(np.array([thing.glow for thing in scene.objects]))[ids]
+    glow = frames.glow[rows]
     weight, gloss = weight * (1 - glow) + glow, gloss * (1 - glow)
-    return [colour * weight + gloss for colour in colours[:, ids]]
+    return [colour * weight + gloss for colour in frames.colours[:, rows]]
 
 
-def squared(rgb: tuple[int, int, int]) -> tuple[float, ...]:
-    """Return the light of an sRGB colour, 0 to 1 per channel, under a gamma of 2."""
-    return tuple((value / 255) ** 2 for value in rgb)
-
-
-def _normals(frames: Frames, ids: Tensor, seen: Hits) -> Vec:
-    kinds = torch.tensor([SHAPES.index(thing.shape) for thing in frames.scene.objects], device=frames.device)[ids]
-    x, y, z = torch.zeros(3, len(ids), device=frames.device)
+def _normals(frames: Frames, seen: Hits) -> Vec:
+    kinds = frames.kinds[seen.rows]
+    x, y, z = torch.zeros(3, len(kinds), device=frames.device)
     for shape, _ in frames.by_shape():
         at = torch.nonzero(kinds == SHAPES.index(shape))[:, 0]
         x[at], y[at], z[at] = normals(shape, seen.points.pick(at), seen.rays.pick(at))
     return Vec(x, y, z)
 
 
-def _floor_shadow(frames: Frames, floor: Floor, light: Light, wanted: Tensor) -> Tensor:
+def _floor_shadow(frames: Frames, floor: Floor, light: Lamp, wanted: Tensor) -> Tensor:
     """Say which spots of the floor a light does not reach, (T*H*W,) bool; those not wanted may be told wrong."""
     dark = torch.zeros_like(wanted)
     rectangles = _shadow_rectangles(frames, light).reshape(-1, 4)
@@ -143,13 +136,13 @@ def _floor_shadow(frames: Frames, floor: Floor, light: Light, wanted: Tensor) ->
     return dark
 
 
-def _shadow_rectangles(frames: Frames, light: Light) -> np.ndarray:
+def _shadow_rectangles(frames: Frames, light: Lamp) -> np.ndarray:
     """Pixel rectangles (T, N, 4) x1, y1, x2, y2 (exclusive) that hold the shadows of bounding spheres on the floor.
 
     Seen from the light the sphere is a circle; its shadow is an ellipse, and this takes the rectangle around that.
     """
-    source, radii = np.array(light.position), frames.bounds
-    x, y, drop = np.moveaxis(frames.centres - source, -1, 0) * np.array([1, 1, -1])[:, None, None]
+    source, radii = np.moveaxis(light.positions[:, None], -1, 0), frames.bounds  # (3, 1 or T, 1)
+    x, y, drop = (np.moveaxis(frames.centres, -1, 0) - source) * np.array([1, 1, -1])[:, None, None]
     away = np.sqrt(x * x + y * y)
     safe = np.maximum(away, 1e-9)
     ahead_x, ahead_y = np.where(away > 1e-9, x / safe, 1.0), np.where(away > 1e-9, y / safe, 0.0)
@@ -182,36 +175,40 @@ def _shadow_rectangles(frames: Frames, light: Light) -> np.ndarray:
     return rectangles
 
 
-def _object_shadow(frames: Frames, light: Light, frame: Tensor, ids: Tensor, point: Vec) -> Tensor:
+def _object_shadow(frames: Frames, light: Lamp, frame: Tensor, rows: Tensor, point: Vec) -> Tensor:
     """Say at which points on objects another object keeps a light away, (n,) bool."""
-    dark = torch.zeros_like(ids, dtype=torch.bool)
-    toward = Vec(*(place - at for place, at in zip(light.position, point, strict=True)))
+    dark = torch.zeros_like(frame, dtype=torch.bool)
+    toward = frames.light(light, frame).minus(point)
     length = toward.dot(toward)
     # a little wider than the objects, and nothing where they are hidden
     bounds = frames.tensor(np.where(frames.shown, frames.bounds * 1.001, -1.0).reshape(-1))
-    for shape, members in frames.by_shape():
-        places, rows = [], []
-        for number in members[: len(members) // frames.frames].tolist():
-            row = frame * frames.count + number
-            between = Vec(*frames.middles[:, row]).minus(point)
-            bound = bounds[row]
-            along = between.dot(toward)
-            # squared distance of the centre from the ray, times the squared length of the ray
-            aside = between.dot(between) * length - along * along
-            near = (ids != number) & (bound > 0) & (along > 0) & (aside < bound * bound * length)
-            at = torch.nonzero(near)[:, 0]
-            places.append(at)
-            rows.append(row[at])
-        at, row = torch.cat(places), torch.cat(rows)
-        dark[at[_blocked(frames, shape, row, point.pick(at), light)]] = True
+    places, others = [], []
+    for number in range(frames.count):
+        row = frame * frames.count + number
+        between = Vec(*frames.middles[:, row]).minus(point)
+        bound = bounds[row]
+        along = between.dot(toward)
+        # squared distance of the centre from the ray, times the squared length of the ray
+        aside = between.dot(between) * length - along * along
+        near = (rows != row) & (bound > 0) & (along > 0) & (aside < bound * bound * length)
+        at = torch.nonzero(near)[:, 0]
+        places.append(at)
+        others.append(row[at])
+    where, blocking = torch.cat(places), torch.cat(others)
+    kinds = frames.kinds[blocking]
+    for shape, _ in frames.by_shape():
+        of = torch.nonzero(kinds == SHAPES.index(shape))[:, 0]
+        at = where[of]
+        dark[at[_blocked(frames, shape, blocking[of], point.pick(at), light)]] = True
     return dark
 
 
-def _blocked(frames: Frames, shape: str, rows: Tensor, start: Vec, light: Light) -> Tensor:
+def _blocked(frames: Frames, shape: str, rows: Tensor, start: Vec, light: Lamp) -> Tensor:
     """Say whether the objects of rows stand between points and a light, (n,) bool."""
     turn = frames.into[:, rows]
     origin = _turned(turn, start.minus(Vec(*frames.middles[:, rows])))
-    toward = _turned(turn, Vec(*(place - at for place, at in zip(light.position, start, strict=True))))
+    frame = torch.div(rows, frames.count, rounding_mode="floor")
+    toward = _turned(turn, frames.light(light, frame).minus(start))
     distance, _ = hits(shape, origin, toward)
     return (distance > 1e-4) & (distance < 1)
 

@@ -183,7 +183,7 @@ def steps(scene: Scene, name: str, media: MediaRef, subset: str = "training") ->
     numbers = {kind: 1 + len(_STEPS) * recipe + place for place, kind in enumerate(_STEPS)}
     found = []
     actions = scene.actions
-    for action, after in zip(actions, [*(a.start for a in actions[1:]), math.inf], strict=True):
+    for action, after in zip(actions, [*(a.start for a in actions[1:]), math.inf], strict=False):
         end = min(action.end, after)
         if action.start < end:
             found.append(Event(action.start, end, _STEPS[action.kind], id=numbers[action.kind]))

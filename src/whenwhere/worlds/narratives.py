@@ -26,6 +26,8 @@ _OPENINGS = ("there is", "I can see", "we see", "one can see")
 _SIDES = ("On the left", "In the middle", "On the right")
 _TRIES = 8
 _FASTEST = 30.0  # pixels a step inside an object
+_DOTS = 200  # of the path of a word, in pictures for people
+_SAYS, _GOES = (255, 255, 255), (255, 120, 0)  # its colours: while an object is named, and else
 
 
 def write(job: Job) -> None:
@@ -38,7 +40,7 @@ def write(job: Job) -> None:
         narrative, about = tell(scene, seen, chance, job.name(index), f"world_{job.seed}")
         rows.append(narrative)
         write_image(job.out / f"{job.name(index)}.jpg", seen.rgb[0])
-        if job.show:
+        if job.shown(index, stills.FIRST):
             write_image(job.out / f"{job.name(index)}.show.png", drawn(seen, narrative, about))
     localized_narratives.write(job.out / "narratives.jsonl", rows)
 
@@ -106,22 +108,22 @@ def middle(inside: np.ndarray) -> tuple[float, float]:
 
 
 def drawn(seen: Rendered, narrative: Narrative, about: list[int | None]) -> np.ndarray:
-    """Return the picture with the path, the boxes of the objects that are spoken of, and their words, for people."""
-    height, width = seen.masks.shape[1:]
-    picture = seen.rgb[0].copy()
-    if not about:  # nothing shows well enough
-        return picture
-    paths = narrative.paths(48)
-    for place, number in enumerate(about):
-        colour = (255, 255, 255) if number is not None else (255, 120, 0)
-        x, y = (paths[place] * (width, height)).astype(int).T
-        picture[y.clip(0, height - 1), x.clip(0, width - 1)] = colour
+    """Return the picture, enlarged, with the path of the mouse, boxes of what is spoken of in its order, and the words.
+
+    The path is white while an object is named, and orange on the way to it.
+    """
     said = {
         number: " ".join(word.text for word, other in zip(narrative.words, about, strict=True) if other == number)
         for number in about
         if number is not None
     }
-    return stills.drawn(picture, [seen.boxes[0, number] for number in said], list(said.values()))
+    texts = [f"{place} {text.rstrip('.')}" for place, text in enumerate(said.values(), 1)]
+    picture = stills.drawn(seen.rgb[0], [seen.boxes[0, number] for number in said], texts, narrative.caption)
+    height, width, _ = picture.shape
+    for place, path in enumerate(narrative.paths(_DOTS) if about else []):  # nothing may show well enough
+        x, y = (path * (width, height)).astype(int).T
+        picture[y.clip(0, height - 1), x.clip(0, width - 1)] = _SAYS if about[place] is not None else _GOES
+    return picture
 
 
 def _way(start: tuple[float, float], end: tuple[float, float], steps: int) -> list[tuple[float, float]]:

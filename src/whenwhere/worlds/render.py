@@ -94,13 +94,13 @@ def render(
     chunk = chunk or max(1, _CHUNK // (height * width))
     with torch.inference_mode():
         starts = range(0, len(at), chunk)
-        parts = [_batch(Frames(scene, at[first : first + chunk], size, torch.device(device))) for first in starts]
+        parts = [_batch(Frames([scene], at[first : first + chunk], size, torch.device(device))) for first in starts]
         if smooth > 1:
             fine = (height * smooth, width * smooth)
             step = max(1, chunk // smooth**2)
             for number, first in enumerate(starts):
                 wide = [
-                    _batch(Frames(scene, at[one : min(one + step, first + chunk)], fine, torch.device(device)))[0]
+                    _batch(Frames([scene], at[one : min(one + step, first + chunk)], fine, torch.device(device)))[0]
                     for one in range(first, min(first + chunk, len(at)), step)
                 ]
                 parts[number] = (_shrunk(np.concatenate(wide), smooth), *parts[number][1:])
@@ -108,6 +108,49 @@ def render(
     positions = scene.positions(at)
     centres = scene.camera.project(positions, at, size)
     return Rendered(at, rgb, masks, depth, boxes, pixels, alone, positions, centres)
+
+
+def pictures(
+    scenes: Sequence[Scene], size: tuple[int, int], *, smooth: int = 2, chunk: int | None = None
+) -> np.ndarray:
+    """Render the first moment of many scenes at once: the pixels alone, bit for bit those of :func:`render`.
+
+    Much faster than one by one for small pictures.
+
+    Args:
+        scenes: at least one; floor, background and the camera's lens are the same in all, as are number and strength
+            of the lights.
+        size: height and width in pixels.
+        smooth: as of :func:`render`.
+        chunk: scenes rendered at once; None takes as many as fit some 100 MB. The result does not depend on it.
+
+    Returns:
+        (N, H, W, 3) uint8, sRGB.
+
+    Raises:
+        InputError: no scene, scenes that cannot be rendered together, or a size below one pixel.
+    """
+    height, width = size
+    if not scenes or height < 1 or width < 1 or smooth < 1 or (chunk is not None and chunk < 1):
+        raise InputError(f"{len(scenes)} scenes, size {size}, smooth {smooth}, chunk {chunk}", "numbers above zero")
+    if len({_common(scene) for scene in scenes}) > 1:
+        raise InputError("scenes of several looks", "scenes with the same floor, lens and strength of lights")
+    chunk = chunk or max(1, _CHUNK // (height * width * smooth**2))
+    found = []
+    with torch.inference_mode():
+        for first in range(0, len(scenes), chunk):
+            some = scenes[first : first + chunk]
+            frames = Frames(some, np.zeros(len(some)), (height * smooth, width * smooth), torch.device("cpu"))
+            rgb = _batch(frames)[0]
+            found.append(rgb if smooth == 1 else _shrunk(rgb, smooth))
+    return np.concatenate(found)
+
+
+def _common(scene: Scene) -> tuple[object, ...]:
+    """What must be the same in all scenes of a batch."""
+    lights = tuple((light.strength, light.shadows) for light in scene.lights)
+    looks = (scene.ambient, scene.floor, scene.background, scene.checks)
+    return (*looks, scene.camera.focal, scene.camera.aspect, lights)
 
 
 def _batch(frames: Frames) -> tuple[np.ndarray, ...]:

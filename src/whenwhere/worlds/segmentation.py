@@ -41,10 +41,11 @@ def write(job: Job) -> None:
         write_image(job.out / "JPEGImages" / f"{job.name(index)}.jpg", seen.rgb[0])
         write_indices(job.out / "SegmentationClass" / f"{job.name(index)}.png", labels.labels.astype(np.uint8))
         write_indices(job.out / "SegmentationObject" / f"{job.name(index)}.png", (seen.masks[0] + 1).astype(np.uint8))
-        if job.show:
+        if job.shown(index, stills.FIRST):
             found = _objects(seen)
             names = [classes(scene)[number] for number, _ in found]
-            tinted = seen.rgb[0] // 2 + palette()[labels.labels] // 2
+            coloured = seen.rgb[0] // 2 + palette()[labels.labels] // 2
+            tinted = np.where(labels.labels[..., None] > 0, coloured, seen.rgb[0])
             shown = stills.drawn(tinted, [item.box for _, item in found], names)
             write_image(job.out / f"{job.name(index)}.show.png", shown)
     voc.write_list(job.out / "classes.txt", list(NAMES))

@@ -11,12 +11,15 @@ from whenwhere.results import MediaRef, Region
 from whenwhere.worlds.render import Rendered, render
 from whenwhere.worlds.scene import Scene
 from whenwhere.worlds.scenes import SceneOptions, make
-from whenwhere.worlds.show import Job
+from whenwhere.worlds.show import Job, enlargement
 
 LEAST_PART = 0.3
 """Part of an object that must show for it to be spoken of."""
 LEAST_PIXELS = 24
-_SCALE = 3  # of pictures for people
+FIRST = 4
+"""Number of pictures that have one for people in any case."""
+_HIGH = 720  # pixels, of pictures for people
+_COLOURS = ((255, 255, 255), (255, 200, 90), (130, 230, 255), (170, 255, 150), (255, 160, 200), (200, 180, 255))
 
 
 def still(seed: str | int, index: int) -> Scene:
@@ -52,24 +55,27 @@ def region(seen: Rendered, number: int, text: str) -> Region:
 
 
 def save(job: Job, index: int, seen: Rendered, regions: Sequence[Region], name: str = "") -> None:
-    """Write a picture under its number or a name, and one for people with the regions drawn in if it is wanted."""
+    """Write a picture under its number or a name, and one for people with the regions drawn in: of the first, or all."""
     name = name or job.name(index)
     write_image(job.out / f"{name}.jpg", seen.rgb[0])
-    if job.show:
+    if job.shown(index, FIRST):
         shown = drawn(seen.rgb[0], [item.box for item in regions], [item.text for item in regions])
         write_image(job.out / f"{name}.show.png", shown)
 
 
-def drawn(pixels: np.ndarray, boxes: Sequence[np.ndarray], texts: Sequence[str]) -> np.ndarray:
-    """Return a picture three times as large with boxes and words, for people; of equal boxes the first has its words.
+def drawn(pixels: np.ndarray, boxes: Sequence[np.ndarray], texts: Sequence[str], note: str = "") -> np.ndarray:
+    """Return a picture enlarged, with boxes and words, for people; all words of equal boxes are written at one.
 
     Args:
         pixels: (H, W, 3) uint8.
         boxes: x1, y1, x2, y2 in pixels each.
         texts: of each box.
+        note: lines of text below.
     """
-    first: dict[tuple[float, ...], str] = {}
+    words: dict[tuple[float, ...], list[str]] = {}
     for box, text in zip(boxes, texts, strict=True):
-        first.setdefault(tuple(_SCALE * box.astype(float)), text)
-    large = pixels.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
-    return annotate(large, np.array(list(first)).reshape(-1, 4), list(first.values()))
+        words.setdefault(tuple(box.tolist()), []).append(text)
+    names = [" / ".join(found) for found in words.values()]
+    colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(words))]
+    places = np.array(list(words)).reshape(-1, 4)
+    return annotate(pixels, places, names, colours, note=note, scale=enlargement(len(pixels), _HIGH))

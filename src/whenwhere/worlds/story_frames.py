@@ -9,6 +9,7 @@ import numpy as np
 from whenwhere.errors import InputError
 from whenwhere.media import annotate
 from whenwhere.worlds.emblems import Canvas
+from whenwhere.worlds.show import enlargement
 from whenwhere.worlds.stories import Story
 
 NOISE = 0.05
@@ -64,21 +65,22 @@ def frames(told: Story, count: int = 8, size: tuple[int, int] = (64, 64)) -> np.
 
 
 def drawn(told: Story, pixels: np.ndarray) -> list[np.ndarray]:
-    """Return the frames with boxes, names and the caption, uint8 (H, W, 3) each."""
+    """Return the frames, enlarged, with boxes, names and the caption, uint8 (H, W, 3) each."""
     canvas = Canvas((pixels.shape[1], pixels.shape[2]))
     names = [entity.name for entity in told.cast[:2]]
     left, right = told.caption.split(" over ")
     found = []
     for picture, spots in zip(pixels, places(told, len(pixels)).tolist(), strict=True):
         boxes = [canvas.box(x, y, side) for (x, y), side in zip(spots, told.encounter.sides, strict=True)]
-        found.append(annotate(picture, boxes, names, note=f"{told.date}\n{left}\nover {right}"))
+        note = f"{told.date}\n{left}\nover {right}"
+        found.append(annotate(picture, boxes, names, note=note, scale=enlargement(len(picture))))
     return found
 
 
 def strip(pixels: np.ndarray, told: Story) -> np.ndarray:
     """Return four frames of a clip side by side, above its caption."""
     chosen = pixels[np.rint(np.linspace(0, len(pixels) - 1, 4)).astype(int)]
-    larger = max(1, 160 // pixels.shape[1])
+    larger = enlargement(pixels.shape[1], 160)
     chosen = chosen.repeat(larger, 1).repeat(larger, 2)
     chosen[:, :, -2:] = 20  # a line between them
     row = np.concatenate(list(chosen), axis=1)

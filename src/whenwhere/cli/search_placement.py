@@ -1,0 +1,73 @@
+"""``whenwhere search-placement``: where in a transformer a few adapters should go, from one gradient measurement."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from whenwhere.cli.adapt import Bar, Data
+from whenwhere.errors import InputError
+
+Kinds = tuple[Literal["sequential", "parallel", "long_range", "recurrent"], ...]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``whenwhere search-placement``."""
+    return tyro.cli(
+        search_placement, args=list(argv), prog="whenwhere search-placement", config=(tyro.conf.FlagCreatePairsOff,)
+    )
+
+
+def search_placement(
+    data: Data,
+    *,
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("placement.json"),
+    backbone: str = "vit-tiny",
+    count: int = 6,
+    gamma: float = 0.6,
+    kinds: Kinds = ("sequential", "parallel", "long_range", "recurrent"),
+    examples: int = 512,
+    seed: int = 0,
+) -> int:
+    """Choose the edges of a vision transformer at which adapters help most, by the rank of their gradients.
+
+    Writes the placement, and beside it a picture of the scores of all edges. Nothing is trained but a linear head.
+
+    Args:
+        data: see above; only training examples are used.
+        out: the placement, .json; the picture has the same name and .png.
+        backbone: vit-tiny, timm:NAME, or a folder; a transformer.
+        count: adapters to place.
+        gamma: how much an edge near a chosen one loses, 0 (nothing) to below 1.
+        kinds: of edges allowed; a recurrent one costs up to a second pass.
+        examples: training examples to measure the gradients on.
+        seed: of the choice of these.
+    """
+    if out.suffix.lower() != ".json":
+        raise InputError(f"--out {out}", "a name ending in .json")
+    from whenwhere.training.adapt_data import place_adapters
+
+    with Bar() as bar:
+        found = place_adapters(
+            data,
+            backbone=backbone,
+            count=count,
+            gamma=gamma,
+            kinds=kinds,
+            examples=examples,
+            seed=seed,
+            tell=bar.remark,
+            progress=bar.show,
+        )
+    placement, summary = found
+    placement.save(out)
+    placement.draw(out.with_suffix(".png"))
+    print(summary)
+    print(f"in {out} and {out.with_suffix('.png')}; train with it:")
+    place, source = shlex.quote(str(out)), shlex.quote(str(data))
+    print(f"  whenwhere adapt {source} --method placed --backbone {shlex.quote(backbone)} --placement {place}")
+    return 0

@@ -1,0 +1,172 @@
+"""The functions of a person with labelled pictures: train an adapter on them, or find where adapters should go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whenwhere.adapt.methods import method as named_method
+from whenwhere.adapt.placement_file import Placement
+from whenwhere.adapt.search import search_placement
+from whenwhere.backbones.vision import vision
+from whenwhere.cache import cache_dir
+from whenwhere.datasets.labelled_files import LabelledFiles, read_labelled
+from whenwhere.errors import InputError
+from whenwhere.training.adapting import AdaptRecipe, AdaptResult, adapt_files
+from whenwhere.training.trained import Progress, Tell
+
+CLIP_FRAMES = 8
+_SMALL, _SMALL_SIZE = 64, 160  # pictures up to 64 pixels are fed to a CNN at 160
+_LEARNING_RATES = {"full": 1e-4, "bitfit": 3e-3, "linear": 3e-3}
+_LEARNING_RATE = 1e-3
+_BATCH = 32
+
+
+def adapt_data(
+    data: str | os.PathLike[str] | LabelledFiles,
+    *,
+    out: str | os.PathLike[str],
+    method: str = "losa",
+    settings: dict[str, Any] | None = None,
+    backbone: str = "efficientnet-lite2",
+    size: int | None = None,
+    frames: int | None = None,
+    epochs: int = 10,
+    batch: int = 64,
+    lr: float | None = None,
+    weight_decay: float = 1e-4,
+    mirror: bool = False,
+    seed: int = 0,
+    cache: str | os.PathLike[str] | bool | None = True,
+    strict: bool = False,
+    tell: Tell = lambda line: None,
+    progress: Progress = lambda done, of, what: None,
+) -> AdaptResult:
+    """Train a small model on labelled pictures or clips, on top of a frozen pretrained one.
+
+    The same call goes on with a run that was interrupted.
+
+    Args:
+        data: as :func:`whenwhere.datasets.labelled_files.read_labelled` takes it, or gave it.
+        out: folder of the run.
+        method: see :data:`whenwhere.adapt.methods.METHODS`.
+        settings: fields of the method's config.
+        backbone: see :func:`whenwhere.backbones.vision.vision`.
+        size: input side; None is 160 for small pictures on the default backbone, else the backbone's own.
+        frames: of each clip; None is 8 for videos, and 1 for pictures.
+        epochs, batch, weight_decay, mirror, seed: see :class:`whenwhere.training.adapting.AdaptRecipe`.
+        lr: None is the method's own default.
+        cache: where the frozen backbone's states are kept: True is the program's cache folder, None the run's folder.
+        strict, tell, progress: see :func:`whenwhere.training.adapting.adapt_files`.
+
+    Returns:
+        The adapter and its figures.
+
+    Raises:
+        InputError: data, recipe or folder cannot be used.
+        WeightsError: weights that cannot be had.
+    """
+    named_method(method)  # an unknown name is told before the files are read
+    files = data if isinstance(data, LabelledFiles) else read_labelled(data)
+    if frames is None:
+        frames = CLIP_FRAMES if files.has_videos else 1
+    if size is None and backbone == "efficientnet-lite2" and _small(files):
+        size = _SMALL_SIZE
+    recipe = AdaptRecipe(
+        method,
+        dict(settings or {}),
+        backbone,
+        size,
+        frames,
+        epochs,
+        batch,
+        lr if lr is not None else _LEARNING_RATES.get(method, _LEARNING_RATE),
+        weight_decay,
+        mirror,
+        seed,
+    )
+    if cache is True:
+        cache = cache_dir() / "states"
+    return adapt_files(files, recipe, out, cache=cache or None, strict=strict, tell=tell, progress=progress)
+
+
+def place_adapters(
+    data: str | os.PathLike[str] | LabelledFiles,
+    *,
+    backbone: str = "vit-tiny",
+    count: int = 6,
+    gamma: float = 0.6,
+    kinds: Sequence[str] = ("sequential", "parallel", "long_range", "recurrent"),
+    examples: int = 512,
+    seed: int = 0,
+    tell: Tell = lambda line: None,
+    progress: Progress = lambda done, of, what: None,
+) -> tuple[Placement, str]:
+    """Choose where a few adapters should go in a transformer, for labelled pictures.
+
+    Args:
+        data: as :func:`whenwhere.datasets.labelled_files.read_labelled` takes it, or gave it.
+        backbone: a transformer; see :func:`whenwhere.backbones.vision.vision`.
+        count, gamma, kinds, seed: see :func:`whenwhere.adapt.search.search_placement`.
+        examples: training pictures to measure gradients on, drawn at random; more than the transformer is wide is best.
+        tell, progress: called with lines for a person, and with (done, of, what).
+
+    Returns:
+        The placement, and a few lines that say what it is and costs.
+
+    Raises:
+        InputError: the data or the backbone cannot be used.
+    """
+    files = data if isinstance(data, LabelledFiles) else read_labelled(data)
+    if files.has_videos:
+        raise InputError(f"{files.source} holds videos", "pictures", "write frames of them to files first")
+    if examples < 2:
+        raise InputError(f"examples={examples}", "2 or more")
+    encoder = vision(backbone)
+    train = files.of("train")
+    order = np.random.default_rng(seed).permutation(len(train))[:examples]
+    pictures, labels, lost = [], [], 0
+    for at, number in enumerate(order.tolist(), 1):
+        try:
+            pictures.append(encoder.preprocess(train[number].pictures())[0])
+            labels.append(files.classes.index(train[number].label))
+        except InputError:
+            lost += 1
+        progress(at, len(order), "reading")
+    if lost:
+        tell(f"{lost} of {len(order)} pictures left out, they cannot be decoded")
+    if len(pictures) < encoder.width:
+        tell(f"{len(pictures)} pictures are fewer than the transformer is wide ({encoder.width}): ranks are capped")
+    steps = -(-len(pictures) // _BATCH)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, len(pictures), _BATCH):
+            yield torch.stack(pictures[start : start + _BATCH]), torch.tensor(labels[start : start + _BATCH])
+
+    found = search_placement(
+        encoder,
+        batches,
+        len(files.classes),
+        count=count,
+        gamma=gamma,
+        kinds=kinds,
+        seed=seed,
+        progress=lambda what, done, of: progress(done, of or steps, what),
+    )
+    return found, found.summary(encoder)
+
+
+def _small(files: LabelledFiles) -> bool:
+    """Whether the first pictures that decode are at most 64 pixels wide and high."""
+    seen = []
+    for example in files.examples[:5]:
+        try:
+            seen.append(max(example.pictures()[0].shape[:2]))
+        except InputError:
+            continue
+    return bool(seen) and max(seen) <= _SMALL

@@ -1,0 +1,217 @@
+"""How examples reach a method that is trained: as cached states of the frozen backbone, or as pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from whenwhere.adapt.adapted import Adapted, StatesAdapted
+from whenwhere.adapt.cache import Deferred, FeatureCache, View
+from whenwhere.adapt.store import DiskFull
+from whenwhere.datasets.labelled_files import Example
+from whenwhere.errors import InputError
+from whenwhere.training.trained import Progress, Tested
+
+_SHARE_OF_MEMORY = 0.4  # of what is free, for the activations of one piece
+_SHARE_FOR_PICTURES = 0.25  # of what is free, for decoded pictures
+_TEST_BATCH = 64
+_FILL = 128  # examples between two reports of progress
+
+
+class Store(Protocol):
+    """Examples, ready for a method."""
+
+    cached: tuple[int, int]
+
+    def take(
+        self, examples: Sequence[Example], progress: Progress
+    ) -> tuple[dict[Example, str], list[tuple[Example, str]]]:
+        """Read examples: hash of each that can be used, and the others with the reason."""
+
+    def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:
+        """A batch for ``loss``: (example, whether it is mirrored) and labels int64 (n,)."""
+
+
+class Labelled:
+    """Numbers of examples, as the loop draws them; the batch is made when all of it is known."""
+
+    def __init__(self, store: Store, examples: Sequence[Example], labels: np.ndarray, mirror: bool) -> None:
+        self.store, self.examples, self.labels, self.mirror = store, examples, labels, mirror
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def sample(self, rng: np.random.Generator, index: int) -> tuple[int, bool]:
+        """(number, whether it is mirrored this time)."""
+        return index, self.mirror and bool(rng.integers(2))
+
+    def collate(self, drawn: Sequence[tuple[int, bool]]) -> dict[str, Any]:
+        """The batch of the numbers drawn."""
+        labels = torch.from_numpy(self.labels[[number for number, _ in drawn]])
+        return self.store.batch([(self.examples[number], mirrored) for number, mirrored in drawn], labels)
+
+
+class Pixels:
+    """Pictures, squashed to the input square and kept as bytes while a quarter of the free memory suffices.
+
+    Args:
+        model: whose backbone they are for.
+        frames: pictures of a clip; 1 for images.
+    """
+
+    def __init__(self, model: Adapted, frames: int) -> None:
+        self.model, self.frames = model, frames
+        self.cached = (0, 0)
+        self._kept: dict[Example, Tensor] = {}
+        self._room = int(_SHARE_FOR_PICTURES * psutil.virtual_memory().available)
+
+    def take(
+        self, examples: Sequence[Example], progress: Progress
+    ) -> tuple[dict[Example, str], list[tuple[Example, str]]]:
+        kept: dict[Example, str] = {}
+        bad: list[tuple[Example, str]] = []
+        for at, example in enumerate(examples, 1):
+            try:
+                kept[example] = example.hash()
+                squashed = self._squashed(example)
+            except InputError as error:
+                kept.pop(example, None)
+                bad.append((example, error.given))
+                continue
+            if squashed.nbytes <= self._room:
+                self._kept[example] = squashed
+                self._room -= squashed.nbytes
+            progress(at, len(examples), "reading")
+        return kept, bad
+
+    def _squashed(self, example: Example) -> Tensor:
+        """uint8 (T, 3, s, s)."""
+        found = self._kept.get(example)
+        return self.model.backbone.squash(example.pictures(self.frames)) if found is None else found
+
+    def pixels(self, examples: Sequence[tuple[Example, bool]]) -> Tensor:
+        """Normalised (n, 3, s, s), or (n, T, 3, s, s) of clips."""
+        squashed = torch.stack([self._squashed(e).flip(-1) if mirror else self._squashed(e) for e, mirror in examples])
+        pixels = self.model.backbone.normalise(squashed)
+        return pixels if self.frames > 1 else pixels[:, 0]
+
+    def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:
+        return {"pixels": self.pixels(examples), "label": labels}
+
+
+class States:
+    """States of the frozen backbone, kept on disk by :class:`whenwhere.adapt.cache.FeatureCache`.
+
+    Args:
+        model: whose backbone and taps they are for.
+        frames: pictures of a clip; 1 for images.
+        folder: of the cache.
+        mirror: also keep those of the mirror images.
+    """
+
+    def __init__(self, model: StatesAdapted, frames: int, folder: Path, mirror: bool) -> None:
+        views = (View(), View(flip=True)) if mirror else (View(),)
+        clip = frames if frames > 1 else None
+        try:
+            self.cache = FeatureCache(folder, model.backbone, model.taps, views=views, frames=clip)
+        except OSError as error:
+            raise InputError(
+                f"the cache {folder} cannot be made ({error.strerror})", "a folder that you may write", "use --cache"
+            ) from error
+        self.frames, self.cached = frames, (0, 0)
+        self._keys: dict[Example, np.ndarray] = {}
+
+    def take(
+        self, examples: Sequence[Example], progress: Progress
+    ) -> tuple[dict[Example, str], list[tuple[Example, str]]]:
+        items: dict[Example, Deferred] = {}
+        bad: list[tuple[Example, str]] = []
+        for example in examples:
+            try:
+                items[example] = Deferred(bytes.fromhex(example.hash()), partial(self._read, example))
+            except InputError as error:
+                bad.append((example, error.given))
+        self.cache.require_room(list(items.values()))
+        usable = list(items)
+        for start in range(0, len(usable), _FILL):
+            part = usable[start : start + _FILL]
+            try:
+                rows = self.cache.fill([items[example] for example in part])
+                self._keys.update(zip(part, rows))
+            except DiskFull:
+                raise
+            except InputError:  # find out which, and keep the others
+                for example in part:
+                    try:
+                        self._keys[example] = self.cache.fill([items[example]])[0]
+                    except DiskFull:
+                        raise
+                    except InputError as error:
+                        bad.append((example, error.given))
+            progress(start + len(part), len(usable), "states")
+        lacking = len(bad)
+        self.cached = (len(examples) - lacking - min(self.cache.stats.misses, len(examples) - lacking), len(examples))
+        return {example: items[example].content.hex() for example in self._keys}, bad
+
+    def _read(self, example: Example) -> np.ndarray:
+        pictures = example.pictures(self.frames)
+        return pictures[0] if self.frames == 1 else np.stack(pictures)
+
+    def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:
+        keys = np.array([self._keys[example][int(mirrored)] for example, mirrored in examples])
+        return {"states": self.cache.batch(keys), "label": labels}
+
+
+def test(
+    model: Adapted, store: Store, examples: Sequence[Example], labels: np.ndarray, progress: Progress | None = None
+) -> Tested:
+    """What a model says of examples that a store has taken."""
+    model.eval()
+    rows = []
+    for start in range(0, len(examples), _TEST_BATCH):
+        part = examples[start : start + _TEST_BATCH]
+        batch = store.batch([(example, False) for example in part], torch.from_numpy(labels[start : start + len(part)]))
+        with torch.no_grad():
+            rows.append(_logits(model, batch).float().softmax(1).numpy())
+        if progress:
+            progress(start + len(part), len(examples), "testing")
+    return Tested(model.labels, np.concatenate(rows), labels)
+
+
+def pieces(model: Adapted, store: Store, example: Example, batch: int) -> int:
+    """Into how many equal pieces a step must be cut so that its activations fit into the memory that is free.
+
+    Measured on a batch of one and of two: what autograd keeps for the backward pass.
+    """
+    label = torch.zeros(1, dtype=torch.int64)
+    kept = []
+    for count in (1, 2):
+        total = 0
+
+        def count_bytes(tensor: Tensor) -> Tensor:
+            nonlocal total
+            total += tensor.nbytes
+            return tensor
+
+        with saved_tensors_hooks(count_bytes, lambda tensor: tensor):
+            model.loss(store.batch([(example, False)] * count, label.repeat(count)))
+        kept.append(total)
+    each = max(kept[1] - kept[0], 1)
+    most = max(1, int(_SHARE_OF_MEMORY * psutil.virtual_memory().available / each))
+    return next(cut for cut in range(1, batch + 1) if batch % cut == 0 and batch // cut <= most)
+
+
+def _logits(model: Adapted, batch: dict[str, Any]) -> Tensor:
+    if "states" in batch:
+        assert isinstance(model, StatesAdapted)
+        return model.logits_of(batch["states"])
+    logits: Tensor = model(batch["pixels"])
+    return logits

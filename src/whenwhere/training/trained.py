@@ -1,0 +1,213 @@
+"""A trained adapter in use: what it says of files, and how often it is right."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from whenwhere.adapt.adapted import Adapted
+from whenwhere.adapt.methods import load_adapted
+from whenwhere.backbones.vision import Backbone
+from whenwhere.datasets.labelled_files import SPLITS, Example, read_labelled
+from whenwhere.errors import InputError, WeightsError
+from whenwhere.layers.persistence import read_json
+
+RECIPE, ADAPTER = "recipe.json", "adapter"
+
+Tell = Callable[[str], None]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a model says of labelled examples.
+
+    Args:
+        labels: names of the classes.
+        probabilities: float32 (n, classes), n at least 1.
+        truth: int64 (n,).
+    """
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray
+    truth: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers, 0..1."""
+        return float((self.probabilities.argmax(1) == self.truth).mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the accuracy (Wilson's score interval)."""
+        n, z, p = len(self.truth), 1.959964, self.accuracy
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+    def confusion(self) -> np.ndarray:
+        """Counts (classes, classes): rows are the truth, columns what was said."""
+        classes = len(self.labels)
+        cells = self.truth * classes + self.probabilities.argmax(1)
+        return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+    def by_class(self) -> list[tuple[str, int, int]]:
+        """(label, right, of) for every class that occurs."""
+        matrix = self.confusion()
+        return [
+            (name, int(row[at]), int(row.sum())) for at, (name, row) in enumerate(zip(self.labels, matrix)) if row.sum()
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """All figures, as JSON values."""
+        low, high = self.interval
+        return {
+            "accuracy": self.accuracy,
+            "interval": [low, high],
+            "examples": len(self.truth),
+            "classes": {name: {"right": right, "of": of} for name, right, of in self.by_class()},
+            "confusion": self.confusion().tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class TrainedAdapter:
+    """An adapter with what is needed to feed it.
+
+    Args:
+        model: on its backbone.
+        frames: pictures it reads of each clip; 1 for images.
+    """
+
+    model: Adapted
+    frames: int = 1
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return self.model.labels
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], backbone: Backbone | None = None) -> TrainedAdapter:
+        """Read what ``whenwhere adapt`` wrote, the folder of a run.
+
+        Args:
+            folder: of the run, or of an adapter that was saved in Python.
+            backbone: to put it on; default the one that it names.
+
+        Raises:
+            WeightsError: no adapter there, a run that has not come to its end, or weights that do not fit.
+        """
+        path = Path(folder)
+        recipe = path / RECIPE
+        if not recipe.is_file():
+            model = load_adapted(path, backbone)
+            return cls(model, getattr(model.config, "frames", None) or 1)
+        if not (path / ADAPTER).is_dir():
+            raise WeightsError(
+                f"{path} holds a run that has not come to its end", "an adapter", "run its command again"
+            )
+        frames = read_json(recipe).get("frames")
+        if not isinstance(frames, int) or frames < 1:
+            raise WeightsError(f"{recipe}: frames is {frames!r}", "1 or more")
+        return cls(load_adapted(path / ADAPTER, backbone), frames)
+
+    def predict(self, files: Sequence[str | os.PathLike[str] | Example]) -> list[list[tuple[str, float]]]:
+        """Classes of files with their probabilities, the surest first.
+
+        Raises:
+            InputError: a file that cannot be decoded; the message names it.
+        """
+        examples = [file if isinstance(file, Example) else Example(Path(file), "") for file in files]
+        rows, bad = say(self.model, examples, self.frames)
+        if bad:
+            raise bad[0][1]
+        orders = np.argsort(-rows, axis=1, kind="stable")
+        return [[(self.labels[at], float(row[at])) for at in order] for row, order in zip(rows, orders)]
+
+    def evaluate(
+        self,
+        data: str | os.PathLike[str],
+        split: str = "test",
+        *,
+        tell: Tell = lambda line: None,
+        progress: Progress = lambda done, of, what: None,
+    ) -> Tested:
+        """Test it on labelled files.
+
+        Args:
+            data: as :func:`whenwhere.datasets.labelled_files.read_labelled` takes it.
+            split: "train", "val", "test", or "all".
+            tell: called with lines for a person.
+            progress: called with (done, of, what).
+
+        Raises:
+            InputError: no such examples, a class that the adapter does not know, or nothing that decodes.
+        """
+        files = read_labelled(data, labelled=split != "all")
+        unknown = sorted(set(files.classes) - set(self.labels))
+        if unknown:
+            raise InputError(
+                f"{files.source} has the class {unknown[0]!r}", f"classes of this adapter: {', '.join(self.labels[:8])}"
+            )
+        if split not in (*SPLITS, "all"):
+            raise InputError(f"split {split!r}", f"one of {', '.join(SPLITS)}, all")
+        examples = files.examples if split == "all" else files.of(split)
+        if not examples:
+            raise InputError(f"{files.source} has no {split} examples", "another split")
+        for note in files.notes:
+            tell(note)
+        rows, bad = say(self.model, examples, self.frames, progress=progress)
+        for example, error in bad:
+            tell(f"left out: {example.name}: {error}")
+        if not len(rows):
+            raise InputError(f"none of {len(examples)} files can be decoded", "pictures or clips", str(bad[0][1]))
+        left_out = {example for example, _ in bad}
+        index = {name: at for at, name in enumerate(self.labels)}
+        truth = np.array([index[e.label] for e in examples if e not in left_out], np.int64)
+        return Tested(self.labels, rows, truth)
+
+
+def say(
+    model: Adapted,
+    examples: Sequence[Example],
+    frames: int = 1,
+    *,
+    batch: int = 32,
+    progress: Progress = lambda done, of, what: None,
+) -> tuple[np.ndarray, list[tuple[Example, InputError]]]:
+    """Probabilities of files, decoded one batch at a time.
+
+    Args:
+        model: in any mode; it is put into evaluation mode.
+        examples: pictures or clips.
+        frames: pictures of each clip; 1 for images.
+        batch: files in memory at a time.
+        progress: called with (done, of, what).
+
+    Returns:
+        Float32 (n, classes) of those that decode, in their order, and the others with the reason.
+    """
+    rows, bad = [], []
+    model.eval()
+    for start in range(0, len(examples), batch):
+        pixels = []
+        for example in examples[start : start + batch]:
+            try:
+                clip = model.backbone.preprocess(example.pictures(frames))  # (T, 3, s, s)
+                pixels.append(clip if frames > 1 else clip[0])
+            except InputError as error:
+                bad.append((example, error))
+        if pixels:
+            with torch.no_grad():
+                rows.append(model(torch.stack(pixels)).float().softmax(1).cpu().numpy())
+        progress(min(start + batch, len(examples)), len(examples), "testing")
+    found = np.concatenate(rows) if rows else np.zeros((0, len(model.labels)), np.float32)
+    return found, bad
