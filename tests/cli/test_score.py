@@ -184,8 +184,6 @@ def test_recorded_moments(run, shared_data, tmp_path):
     ],
 )
 def test_recorded_places(run, shared_data, task, gt, pred, expected):
-    if task == "boxes":
-        pytest.importorskip("faster_coco_eval", reason="scores boxes")
     folder = shared_data / "scorers"
     code, out, err = run(task, "--gt", folder / gt, "--pred", folder / pred, "--json", "-")
     assert code == 0, err

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from whenwhere.errors import InputError, WhenwhereError
-from whenwhere.metrics.box_ap import read_coco
+from whenwhere.metrics.box_ap import NAMES, read_coco
 from whenwhere.metrics.caption_files import Meteor, score_captions, score_dense_captions
 from whenwhere.metrics.chota import chota, pair_cider, pair_meteor
 from whenwhere.metrics.files import read_records
@@ -170,10 +170,11 @@ TASKS: dict[str, Task] = {
         _dense_voc,
     ),
     "boxes": Task(
-        "boxes of objects in images: the 12 figures of COCO",
+        "boxes of objects in images: the 12 figures of COCO, AP by category",
         "COCO instances: images, annotations, categories",
         "COCO results: [{image_id, category_id, bbox, score}, ...]",
         _boxes,
+        brief=NAMES,
     ),
     "tubes": Task(
         "spatio-temporal grounding of sentences: sIoU, tIoU, vIoU",
