@@ -13,7 +13,7 @@ from typing import Any
 from whenwhere.errors import InputError, WhenwhereError
 from whenwhere.metrics.box_ap import NAMES, read_coco
 from whenwhere.metrics.caption_files import Meteor, score_captions, score_dense_captions
-from whenwhere.metrics.chota import chota, pair_cider, pair_meteor
+from whenwhere.metrics.dense_voc import score_dense_voc
 from whenwhere.metrics.files import read_records
 from whenwhere.metrics.mask_files import score_segmentation, score_vos
 from whenwhere.metrics.place_files import score_regions, score_words
@@ -23,7 +23,7 @@ from whenwhere.metrics.record_files import score_actions, score_names, score_ref
 from whenwhere.metrics.records import by_id
 from whenwhere.metrics.result import Figures, Result
 from whenwhere.metrics.segment_files import score_segments
-from whenwhere.metrics.track_files import read_dense_voc, score_mot
+from whenwhere.metrics.track_files import score_mot
 from whenwhere.metrics.tubes import tube_grounding
 
 # Figures that people ask for and that are not given under a name that is not theirs.
@@ -80,16 +80,6 @@ def _with_meteor(score: Callable[[Sequence[Path], Path, Meteor | None], Result])
         return score(gt, pred, scorer)
 
     return run
-
-
-def _dense_voc(gt: Sequence[Path], pred: Path) -> Result:
-    sequences = read_dense_voc(gt[0], pred)
-    try:
-        meteor()
-    except WhenwhereError as error:
-        found = chota(sequences)
-        return replace(found, left_out={**found.left_out, "METEOR": str(error)})
-    return chota(sequences, {"CIDEr": pair_cider, "METEOR": pair_meteor})
 
 
 def _boxes(gt: Sequence[Path], pred: Path) -> Result:
@@ -164,10 +154,10 @@ TASKS: dict[str, Task] = {
         brief=("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDSW", "FP", "FN", "MT", "ML", "Frag"),
     ),
     "dense-voc": Task(
-        "tracks with captions (Dense Video Object Captioning): CHOTA's parts",
+        "tracks with captions (Dense Video Object Captioning): CHOTA's parts, AP_M of frames",
         '{"images": [{id, video_id}], "annotations": [{image_id, track_id, bbox, caption}]}',
         "[{image_id, track_id, bbox, score, caption}, ...]",
-        _dense_voc,
+        _with_meteor(score_dense_voc),
     ),
     "boxes": Task(
         "boxes of objects in images: the 12 figures of COCO, AP by category",
