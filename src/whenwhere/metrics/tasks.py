@@ -70,14 +70,14 @@ def meteor() -> Meteor:
     return scorer
 
 
-def _with_meteor(score: Callable[[Sequence[Path], Path, Meteor | None], Result]) -> Callable[..., Result]:
-    def run(gt: Sequence[Path], pred: Path) -> Result:
+def _with_meteor(score: Callable[..., Result]) -> Callable[..., Result]:
+    def run(gt: Sequence[Path], pred: Path, **options: Any) -> Result:
         try:
             scorer = meteor()
         except WhenwhereError as error:
-            found = score(gt, pred, None)
+            found = score(gt, pred, None, **options)
             return replace(found, left_out={**found.left_out, "METEOR": str(error)})
-        return score(gt, pred, scorer)
+        return score(gt, pred, scorer, **options)
 
     return run
 
@@ -99,10 +99,11 @@ def _moments(gt: Sequence[Path], pred: Path) -> Result:
 
 TASKS: dict[str, Task] = {
     "captions": Task(
-        "captions of images or clips: CIDEr, ROUGE-L, BLEU, METEOR",
+        "captions of images or clips: CIDEr-D and plain CIDEr, ROUGE-L, BLEU, METEOR; --news for news",
         'image_id with "caption" (many lines an image), or with a list "references" or "captions"',
         'image_id with "caption" or "candidate"',
         _with_meteor(score_captions),
+        options=("news",),
     ),
     "dense-captions": Task(
         "timed captions of videos: caption figures of matched events, precision and recall of times",
