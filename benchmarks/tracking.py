@@ -1,7 +1,7 @@
 """Time of HOTA against TrackEval, and of box AP against pycocotools, on synthetic data of a realistic size.
 
 Run: python benchmarks/tracking.py [--frames 1000] [--objects 30] [--out benchmarks/results/tracking.json]
-Cost: about a minute on one core. Needs trackeval, pycocotools and faster-coco-eval.
+Cost: about a minute on one core. Needs trackeval and pycocotools.
 Both sides of each comparison run in turn in this one process, from boxes to figures; times are CPU time, the least of
 the rounds, and figures have to agree.
 """
@@ -151,7 +151,7 @@ def main() -> None:
         },
         options.rounds,
     )
-    packages = ("numpy", "scipy", "trackeval", "pycocotools", "faster-coco-eval")
+    packages = ("numpy", "scipy", "trackeval", "pycocotools")
     about = {name: importlib.metadata.version(name) for name in packages} | {"machine": platform.machine()}
     results = {
         "about": about,

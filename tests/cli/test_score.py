@@ -184,8 +184,6 @@ def test_recorded_moments(run, shared_data, tmp_path):
     ],
 )
 def test_recorded_places(run, shared_data, task, gt, pred, expected):
-    if task == "boxes":
-        pytest.importorskip("faster_coco_eval", reason="scores boxes")
     folder = shared_data / "scorers"
     code, out, err = run(task, "--gt", folder / gt, "--pred", folder / pred, "--json", "-")
     assert code == 0, err
@@ -258,6 +256,28 @@ def test_a_table_of_what_was_asked_for(run, files):
     assert code == 0 and "CIDEr" in out and "Bleu_1" not in out
     code, _, err = run(*common, "--metrics", "cider")
     assert code == 2 and "unknown figure 'cider' of captions; expected one of CIDEr, " in err
+
+
+def test_news_captions_and_swapped_files(run, files):
+    truth, guess = files["captions.json"], files["guesses.json"]
+    code, out, _ = run("captions", "--gt", truth, "--pred", guess, "--news")
+    assert code == 0 and "News captions: case kept" in out and "CIDEr_plain" in out and "CIDEr-D" in out
+    code, _, err = run("captions", "--gt", guess, "--pred", truth)
+    assert code == 2 and "image_id 1 for the second time" in err and "are --gt and --pred swapped?" in err
+    code, _, err = run("names", "--gt", files["names.jsonl"], "--pred", files["names.jsonl"], "--news")
+    assert code == 2 and "--news for names; expected it with captions" in err
+
+
+def test_one_is_not_counted_as_many(run, files):
+    code, out, _ = run("dense-captions", "--gt", files["events.json"], "--pred", files["submission.json"])
+    assert code == 0 and "1 video, 1 annotator, 1 predicted event" in out
+    files["submission.json"].write_text('{"results": {"v": []}}', encoding="utf-8")
+    out = run("dense-captions", "--gt", files["events.json"], "--pred", files["submission.json"])[1]
+    assert "1 video without predictions, which counts as 0" in out
+    if find_spec("pycocoevalcap") is not None and find_spec("snowballstemmer") is not None:
+        assert "SODA_c: temporal IoU times METEOR" in out
+    out = run("boxes", "--gt", files["instances.json"], "--pred", files["detections.json"])[1]
+    assert "1 image, 1 true box, 1 predicted box" in out
 
 
 def test_several_annotators(run, files):

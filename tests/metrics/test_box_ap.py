@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 
 import numpy as np
 import pytest
 
-from whenwhere.errors import InputError, MissingDependency
+from whenwhere.errors import InputError
 from whenwhere.metrics.box_ap import NAMES, box_ap, read_coco
-
-
-@pytest.fixture(autouse=True)
-def _evaluator():
-    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed")
 
 
 def scene(seed: int = 0, images: int = 6) -> tuple[dict, list[dict]]:
@@ -58,14 +52,52 @@ def test_recorded_figures(shared_data):
     folder = shared_data / "scorers" / "detection"
     result = read_coco(shared_data / "coco_mini" / "val" / "instances.json", folder / "yolox_nano_preds.json")
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
-    assert result.figures() == pytest.approx(expected["summary"], abs=1e-9)
+    figures = result.figures()
+    wanted = expected["summary"] | {f"AP/{name}": value for name, value in expected["AP_per_category"].items()}
+    assert len(wanted) > 60 and figures == pytest.approx(wanted, abs=1e-9)
     assert result.counts["predicted boxes"] == expected["n_predictions"]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_pycocotools_agrees(seed):
     truth, said = scene(seed)
-    assert list(box_ap(truth, said).figures().values()) == pytest.approx(by_pycocotools(truth, said), abs=1e-9)
+    figures = box_ap(truth, said).figures()
+    assert [figures[name] for name in NAMES] == pytest.approx(by_pycocotools(truth, said), abs=1e-9)
+    assert figures["AP"] == pytest.approx(np.mean([figures[f"AP/{name}"] for name in (1, 3, 7)]), abs=1e-12)
+
+
+@pytest.mark.parametrize("times", [[3, 0, 1, 2, 0, 1], [0, 0, 0, 0, 4, 2], [1, 2, 1, 2, 1, 2]])
+def test_a_resample_is_the_evaluation_of_its_images(times):
+    """Scores have one digit, so that many are equal, in an image and over copies of it."""
+    truth, said = scene(5)
+    copies = [image for image, many in enumerate(times, 1) for _ in range(many)]
+    again, told = [], []
+    for new, old in enumerate(copies, 1):
+        again += [record | {"image_id": new} for record in truth["annotations"] if record["image_id"] == old]
+        told += [record | {"image_id": new} for record in said if record["image_id"] == old]
+    again = [record | {"id": number} for number, record in enumerate(again, 1)]
+    repeated = {**truth, "images": [{"id": new} for new in range(1, len(copies) + 1)], "annotations": again}
+    figures = box_ap(truth, said).figures(np.array(times))
+    assert box_ap(repeated, told).figures() == pytest.approx(figures, abs=1e-12, nan_ok=True)
+    assert [figures[name] for name in NAMES] == pytest.approx(by_pycocotools(repeated, told), abs=1e-9, nan_ok=True)
+
+
+def test_only_the_hundred_best_of_a_category_in_an_image_count():
+    truth, said = scene(images=2)
+    more = [said[place % len(said)] | {"score": round(0.001 * place, 3), "category_id": 3} for place in range(400)]
+    figures = box_ap(truth, said + more).figures()
+    assert [figures[name] for name in NAMES] == pytest.approx(by_pycocotools(truth, said + more), abs=1e-9, nan_ok=True)
+
+
+def test_categories_go_by_their_names_if_these_are_unique():
+    truth, said = scene()
+    for name, category in zip(("dog", "cat", "hen"), truth["categories"]):
+        category["name"] = name
+    assert {"AP/dog", "AP/cat", "AP/hen"} <= box_ap(truth, said).figures().keys()
+    truth["categories"][0]["name"] = "cat"
+    assert {"AP/1", "AP/3", "AP/7"} <= box_ap(truth, said).figures().keys()
+    truth["annotations"] = [record for record in truth["annotations"] if record["category_id"] != 3]
+    assert "AP/3" not in box_ap(truth, said).figures()
 
 
 def test_sizes_without_a_true_box_are_nan_with_the_reason():
@@ -130,10 +162,3 @@ def test_bad_truth_and_files_are_named(tmp_path):
         read_coco(*paths)
     with pytest.raises(InputError, match="without 'images'"):
         box_ap({}, [])
-
-
-def test_without_the_package_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    with pytest.raises(MissingDependency, match=r"pip install \"whenwhere\[detection\]\""):
-        box_ap(*scene(images=1))
-    assert len(NAMES) == 12

@@ -11,7 +11,9 @@ from tracking_cases import BIKE, DOG, random_video, side, two_tracks
 from whenwhere.errors import InputError
 from whenwhere.metrics.chota import chota, pair_cider
 from whenwhere.metrics.cider import cider
+from whenwhere.metrics.dense_voc import score_dense_voc
 from whenwhere.metrics.hota import hota
+from whenwhere.metrics.records import Scores
 from whenwhere.metrics.track_files import read_dense_voc
 from whenwhere.metrics.tracks import Detections
 
@@ -144,3 +146,40 @@ def test_files(tmp_path):
     guesses.write_text(json.dumps([said[0] | {"image_id": 99}]))
     with pytest.raises(InputError, match="image_id 99"):
         read_dense_voc(truth, guesses)
+
+
+def same_words(said, wanted) -> Scores:
+    """1 for a caption that is its one reference, word for word."""
+    items = np.array([float([one] == list(group)) for one, group in zip(said, wanted)])
+    return Scores(items.mean(), items)
+
+
+def test_average_precision_of_frames(tmp_path):
+    """Two videos of two frames with a box each: by falling score right, wrong words, elsewhere; one frame without."""
+    box = {"bbox": [0, 0, 40, 40], "caption": DOG, "track_id": 1}
+    truth, guesses = tmp_path / "truth.json", tmp_path / "guesses.json"
+    images = [{"id": number, "video_id": number // 10} for number in (10, 11, 20, 21)]
+    told = [box | {"image_id": image["id"]} for image in images]
+    said = [
+        box | {"image_id": 10, "score": 0.9},
+        box | {"image_id": 11, "score": 0.8, "caption": BIKE},
+        box | {"image_id": 20, "score": 0.3, "bbox": [90, 90, 9, 9]},
+    ]
+    truth.write_text(json.dumps({"images": images, "annotations": told}))
+    guesses.write_text(json.dumps(said))
+    result = score_dense_voc([truth], guesses, same_words)
+    figures = result.figures()
+    # recall 1/4 with precision 1 covers the levels 0.00 to 0.25; the boxes alone reach 2/4
+    assert figures["AP_M"] == pytest.approx(0.26) and figures["detection_mAP"] == pytest.approx(0.51)
+    assert "all predictions, frames as images" in result.convention
+    assert result.figures(np.array([1, 0]))["AP_M"] == pytest.approx(0.51)  # the first video alone: recall 1/2
+    assert result.figures(np.array([0, 3]))["AP_M"] == 0.0
+    without = score_dense_voc([truth], guesses)
+    assert "AP_M" not in without.figures() and without.figures()["detection_mAP"] == pytest.approx(0.51)
+    assert without.left_out["AP_M"] == "needs METEOR"
+    told[0]["caption"] = told[2]["caption"] = ""  # a place without words asks for the box alone
+    truth.write_text(json.dumps({"images": images, "annotations": told}))
+    assert score_dense_voc([truth], guesses, same_words).figures()["AP_M"] == pytest.approx(0.26)
+    truth.write_text(json.dumps({"images": images, "annotations": [one | {"caption": " "} for one in told]}))
+    blank = score_dense_voc([truth], guesses, same_words)
+    assert "AP_M" not in blank.figures() and blank.left_out["AP_M"] == "no true box has a caption"

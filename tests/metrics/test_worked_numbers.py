@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from tracking_cases import random_video
 
 from whenwhere.metrics.bleu import bleu
+from whenwhere.metrics.caption_files import score_captions
 from whenwhere.metrics.chota import chota
 from whenwhere.metrics.cider import cider
 from whenwhere.metrics.entities import entities
@@ -70,3 +73,37 @@ def test_all_background_is_right_as_often_as_there_is_background():
     steps = ["-"] * 6 + ["cut"] * 2
     figures = action_segmentation({"v": ["-"] * 8}, {"v": steps}, background="-").figures()
     assert figures["accuracy"] == 6 / 8 and figures["accuracy_steps"] == 0.0
+
+
+def test_news_as_files_have_them(tmp_path):
+    """Punctuation goes, case stays: a name in small letters is another word. CIDEr-D has both names."""
+    told = ["The president met; the mayor, in Paris.", "A storm hit the coast!", "Two men met, in Paris."]
+    wanted = [
+        "The president met the mayor in Paris",
+        "A storm hit the coast of Florida",
+        "Police arrested two men in London",
+    ]
+    said, truth = tmp_path / "said.json", tmp_path / "truth.json"
+
+    def figures(captions: list[str], **options) -> dict[str, float]:
+        for path, texts in ((said, captions), (truth, wanted)):
+            path.write_text(json.dumps([{"image_id": row, "caption": text} for row, text in enumerate(texts)]))
+        return score_captions([truth], said, **options).figures()
+
+    found = figures(told, news=True)
+    assert found["CIDEr"] == found["CIDEr-D"] == pytest.approx(cider(*words(told, wanted)).corpus)
+    assert found["CIDEr_plain"] == pytest.approx(cider(*words(told, wanted), variant="CIDEr").corpus)
+    assert found["CIDEr_plain"] > found["CIDEr"] + 0.1
+    usual = figures(told)
+    assert usual["CIDEr"] == pytest.approx(6.3569, abs=1e-4)
+    assert usual["CIDEr_plain"] == pytest.approx(cider(TOLD, [[text] for text in NEWS], variant="CIDEr").corpus)
+    small = [text.lower() for text in told]
+    assert figures(small)["CIDEr"] == pytest.approx(usual["CIDEr"])
+    assert figures(small, news=True)["CIDEr"] < found["CIDEr"] - 0.1
+    assert "case kept" in score_captions([truth], said, news=True).convention
+
+
+def words(told: list[str], wanted: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Without ``; , . !``."""
+    plain = [[text.translate(str.maketrans("", "", ";,.!")) for text in side] for side in (told, wanted)]
+    return plain[0], [[text] for text in plain[1]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ def score(
     background: str = "",
     classes: int = 0,
     skip_ends: bool = False,
+    news: bool = False,
 ) -> int:
     """Score a file of predictions against the truth. Files may end in .gz; whenwhere score alone lists the tasks.
 
@@ -45,6 +47,7 @@ def score(
         background: segmentation: none, ignored, class or folded; segments: the label of frames without a step.
         classes: segmentation: labels are below it.
         skip_ends: vos: without the first and last frame of each video, as DAVIS 2017 has it.
+        news: captions: words as in news captioning, with their case and without punctuation, not PTB tokens.
     """
     from whenwhere.metrics.tasks import ALIASES, TASKS, score_files
     from whenwhere.results.files import write_text
@@ -53,7 +56,7 @@ def score(
         width = max(map(len, TASKS))
         print("\n".join(f"{name:<{width}}  {known.what}" for name, known in TASKS.items()), file=sys.stderr)
         return 2
-    options = {"background": background, "classes": classes, "skip_ends": skip_ends}
+    options = {"background": background, "classes": classes, "skip_ends": skip_ends, "news": news}
     result, figures = score_files(task, gt, pred, metrics, {name: value for name, value in options.items() if value})
     intervals, left_out = {}, dict(result.left_out)
     if ci and len(result.ids) < 2:
@@ -105,7 +108,20 @@ def _show(
     console.print(table)
     if more:
         console.print(f"and {more} more with --json", style="dim", highlight=False)
-    counts = ", ".join(f"{number} {what}" for what, number in result.counts.items() if number)
+    counts = ", ".join(
+        f"{number} {_one(what) if number == 1 else what}" for what, number in result.counts.items() if number
+    )
     lines = [counts, result.convention, *(f"left out: {name}: {why}" for name, why in result.left_out.items())]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _one(what: str) -> str:
+    """What is counted, in the singular: "videos without predictions, which count as 0" is a video that counts."""
+    match = re.match(r"(.*?)(?=$|,| (?:of|without|that|skipped|merged|with|left) )", what)
+    head = match[0] if match else what
+    one = re.sub(r"(?<=[xs])es$|s$", "", re.sub(r"ies$", "y", head))
+    rest = what[len(head) :]
+    for many, single in (("which do not count", "which does not count"), ("which count", "which counts")):
+        rest = rest.replace(many, single)
+    return one + rest.replace("that are crowds", "that is a crowd").replace("because they have", "because it has")

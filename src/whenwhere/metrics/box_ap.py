@@ -1,4 +1,4 @@
-"""Box AP of COCO: the 12 figures of object detection in images, computed by the package faster-coco-eval.
+"""Box AP of COCO: the 12 figures of object detection in images, and AP by category.
 
 Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014, and https://cocodataset.org/#detection-eval.
 """
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from whenwhere.errors import InputError, MissingDependency
+from whenwhere.errors import InputError
+from whenwhere.metrics.box_matches import accumulate, pool_matches
 from whenwhere.metrics.files import read_json, read_records, reading
 from whenwhere.metrics.records import field_of, id_of, numbers, place_of
 from whenwhere.metrics.result import Figures, Result
@@ -21,7 +22,7 @@ NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs
 
 
 def box_ap(truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> Result:
-    """The 12 figures of COCO detection for boxes.
+    """The 12 figures of COCO detection for boxes, and AP by category.
 
     Args:
         truth: COCO instances: ``images``, ``annotations`` with ``bbox`` [x, y, width, height] in pixels (``area`` is
@@ -30,12 +31,12 @@ def box_ap(truth: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -
 
     Returns:
         Result with one item per image: ``AP`` (mean over IoU 0.50, 0.55, ..., 0.95), ``AP50``, ``AP75``, ``APs``,
-        ``APm``, ``APl`` by area, ``AR1``, ``AR10``, ``AR100``, ``ARs``, ``ARm``, ``ARl``; in 0..1, NaN where there is
-        no true box of that area (pycocotools says -1). Figures of a resample score its images anew, so that intervals
-        take as long as that many evaluations.
+        ``APm``, ``APl`` by area, ``AR1``, ``AR10``, ``AR100``, ``ARs``, ``ARm``, ``ARl``, and ``AP/<name>`` for each
+        category with a true box (its id where the names are missing or not unique); in 0..1, NaN where there is no true
+        box of that area (pycocotools says -1). Of equal scores the image with the lower id goes first, then the
+        prediction that stands first.
 
     Raises:
-        MissingDependency: faster-coco-eval is not installed.
         InputError: naming the image, annotation or prediction that cannot be scored.
     """
     return _result(*_read_truth(truth), predictions)
@@ -51,36 +52,46 @@ def read_coco(truth: str | os.PathLike[str], predictions: str | os.PathLike[str]
     return _result(*known, found)
 
 
-def _read_truth(truth: Mapping[str, Any]) -> tuple[list[Any], list[Any], dict[Any, list[dict[str, Any]]]]:
-    """Image ids, category ids, true boxes by image."""
+def _read_truth(truth: Mapping[str, Any]) -> tuple[list[Any], dict[Any, str], dict[Any, list[dict[str, Any]]]]:
+    """Image ids, categories and what they are called, true boxes by image."""
     images = [id_of(image, "id", f"image {index}") for index, image in enumerate(_list(truth, "images"))]
-    names = [id_of(entry, "id", f"category {row}") for row, entry in enumerate(_list(truth, "categories"))]
-    for what, numbers_of in (("image", images), ("category", names)):
+    entries = _list(truth, "categories")
+    kinds = [id_of(entry, "id", f"category {row}") for row, entry in enumerate(entries)]
+    for what, numbers_of in (("image", images), ("category", kinds)):
         if not numbers_of or len(set(numbers_of)) != len(numbers_of):
             raise InputError(
                 f"{len(numbers_of)} entries with {len(set(numbers_of))} {what} ids", "at least one, every id once"
             )
-    return images, names, _by_image(_list(truth, "annotations"), images, names, "annotation")
+    called = [str(entry.get("name", "")) for entry in entries]
+    unique = len(set(called) - {""}) == len(kinds)
+    names = dict(zip(kinds, called if unique else map(str, kinds)))
+    return images, names, _by_image(_list(truth, "annotations"), images, kinds, "annotation")
 
 
 def _result(
     images: list[Any],
-    categories: list[Any],
+    categories: dict[Any, str],
     annotations: dict[Any, list[dict[str, Any]]],
     predictions: Sequence[Mapping[str, Any]],
 ) -> Result:
-    _evaluator()
     if isinstance(predictions, (str, Mapping)):
         raise InputError(f"predictions that are a {type(predictions).__name__}", "a list of boxes")
-    said = _by_image(predictions, images, categories, "prediction", scored=True)
+    said = _by_image(predictions, images, list(categories), "prediction", scored=True)
+    images = sorted(images, key=lambda image: (isinstance(image, str), image))  # decides between equal scores
+    pool, true = pool_matches(
+        [said[image] for image in images], [annotations[image] for image in images], len(categories)
+    )
+    there = np.flatnonzero(true[:, 0].sum(axis=0)).tolist()
+    names = {f"AP/{name}": row for row, name in enumerate(categories.values()) if row in there}
 
     def compute(weights: np.ndarray) -> Figures:
-        copies = [image for image, times in zip(images, weights.astype(int).tolist()) for _ in range(times)]
-        if not copies:
-            return dict.fromkeys(NAMES, float("nan"))
-        truths = [record | {"image_id": row} for row, image in enumerate(copies, 1) for record in annotations[image]]
-        found = [record | {"image_id": row} for row, image in enumerate(copies, 1) for record in said[image]]
-        return _evaluate(len(copies), truths, found, len(categories))
+        precision, recall, first, ten = accumulate(pool, true, weights)
+        parts = {"AP": precision[0], "AP50": precision[0, 0], "AP75": precision[0, 5]}
+        parts |= {f"AP{mark}": precision[row] for row, mark in enumerate("sml", 1)}
+        parts |= {"AR1": first, "AR10": ten, "AR100": recall[0]}
+        parts |= {f"AR{mark}": recall[row] for row, mark in enumerate("sml", 1)}
+        parts |= {name: precision[0, :, row] for name, row in names.items()}
+        return {name: _mean(values) for name, values in parts.items()}
 
     counts = {
         "images": len(images),
@@ -88,40 +99,19 @@ def _result(
         "true boxes": sum(map(len, annotations.values())),
         "true boxes that are crowds": sum(record["iscrowd"] for group in annotations.values() for record in group),
         "predicted boxes": sum(map(len, said.values())),
+        "categories without a true box, which do not count": len(categories) - len(there),
     }
     items = {"true_boxes": np.array([len(annotations[image]) for image in images])}
-    convention = "COCO detection: boxes, IoU 0.50..0.95, 101 recalls, at most 100 predictions of a category in an image"
+    convention = (
+        "COCO detection: boxes, IoU 0.50..0.95, 101 recalls, at most 100 predictions of a category in an image; AP/ is "
+        "that of one category"
+    )
     return Result(convention, tuple(map(str, images)), items, counts, compute, _absent_sizes(annotations))
 
 
-def _evaluate(images: int, truths: list[dict[str, Any]], found: list[dict[str, Any]], categories: int) -> Figures:
-    COCO, COCOeval = _evaluator()
-    data = {
-        "images": [{"id": row, "width": 0, "height": 0} for row in range(1, images + 1)],
-        "categories": [{"id": number, "name": str(number)} for number in range(1, categories + 1)],
-        "annotations": [record | {"id": row} for row, record in enumerate(truths, 1)],
-    }
-    there = COCO(data)
-    evaluation = COCOeval(there, there.loadRes(found), "bbox", print_function=_silent)
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
-    stats = [float(value) for value in evaluation.stats[: len(NAMES)]]
-    return {name: float("nan") if value < 0 else value for name, value in zip(NAMES, stats)}
-
-
-def _evaluator() -> tuple[Any, Any]:
-    try:
-        from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError:
-        raise MissingDependency(
-            "box AP without the package faster-coco-eval", "it installed", 'pip install "whenwhere[detection]"'
-        ) from None
-    return COCO, COCOeval_faster
-
-
-def _silent(*_: Any) -> None:
-    """Print nothing."""
+def _mean(values: np.ndarray) -> float:
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")
 
 
 def _list(root: Mapping[str, Any], name: str) -> list[Any]:

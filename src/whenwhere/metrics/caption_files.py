@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,13 @@ from whenwhere.metrics.rouge import rouge_l
 from whenwhere.metrics.soda import Meteor, soda_c
 
 _ID = "image_id"
+_SODA = (
+    "; SODA_c: temporal IoU times METEOR of pairs in order, predictions by start, F1 of each video with its best "
+    "annotator, mean over videos"
+)
 
 
-def score_captions(gt: Sequence[Path], pred: Path, meteor: Meteor | None = None) -> Result:
+def score_captions(gt: Sequence[Path], pred: Path, meteor: Meteor | None = None, *, news: bool = False) -> Result:
     """Score captions of images or clips.
 
     Args:
@@ -33,23 +38,44 @@ def score_captions(gt: Sequence[Path], pred: Path, meteor: Meteor | None = None)
             ``items``.
         pred: records with ``image_id`` and ``caption`` or ``candidate``, one for each image of the truth.
         meteor: how METEOR is computed; it is left out if not given.
+        news: words as news captioning has them (:func:`news_words`), not Penn Treebank tokens.
 
     Returns:
-        Result with one item per image: ``CIDEr`` in 0..10, ``ROUGE_L`` and ``Bleu_1`` .. ``Bleu_4`` in 0..1.
+        Result with one item per image: ``CIDEr``, ``CIDEr-D`` and ``CIDEr_plain`` in 0..10, ``ROUGE_L`` and ``Bleu_1``
+        .. ``Bleu_4`` in 0..1; see :func:`caption_result`.
 
     Raises:
         InputError: naming the file and the record, or the images that do not agree.
     """
     (truth,) = gt
     wanted = _references(truth)
-    said = by_id(read_records(pred, "items", "annotations"), _ID, "caption")
+    try:
+        said = by_id(read_records(pred, "items", "annotations"), _ID, "caption")
+    except InputError as error:
+        if "second time" in error.given and all(len(group) == 1 for group in wanted.values()):
+            raise InputError(error.given, error.expected, "are --gt and --pred swapped?") from None
+        raise
     ids = same_ids(said, wanted, "image")
     candidates = [_caption(said[image], "candidate", "caption") for image in ids]
-    return caption_result(ids, candidates, [wanted[image] for image in ids], meteor)
+    words = news_words if news else tokenize
+    return caption_result(ids, candidates, [wanted[image] for image in ids], meteor, words)
+
+
+def news_words(caption: str) -> str:
+    """The words of a news caption: case is kept, and only letters, digits and underscores are.
+
+    Source: the evaluation of Tran, Mathews and Xie, "Transform and Tell: Entity-Aware News Image Captioning", CVPR
+    2020.
+    """
+    return " ".join(re.sub(r"[^\w\s]", "", caption).split())
 
 
 def caption_result(
-    ids: Sequence[str], candidates: Sequence[str], references: Sequence[Sequence[str]], meteor: Meteor | None = None
+    ids: Sequence[str],
+    candidates: Sequence[str],
+    references: Sequence[Sequence[str]],
+    meteor: Meteor | None = None,
+    words: Callable[[str], str] = tokenize,
 ) -> Result:
     """The figures of :func:`whenwhere.metrics.captions.captions`, for any resample of the items.
 
@@ -58,17 +84,21 @@ def caption_result(
         candidates: one caption per item, as written.
         references: for every item the captions of people, as written.
         meteor: see :func:`score_captions`.
+        words: from a caption to its words, a blank between them: PTB tokens or :func:`news_words`.
 
     Returns:
-        Result; with ``meteor``, ``METEOR`` (of the set, for unweighted items alone) and ``METEOR_mean`` (of the items).
+        Result; ``CIDEr`` is what the COCO scorer prints under that name, which is CIDEr-D and is there as ``CIDEr-D``
+        too; ``CIDEr_plain`` is the cosine of the paper's equation 2, not clipped and without the length penalty. With
+        ``meteor``, ``METEOR`` (of the set, for unweighted items alone) and ``METEOR_mean`` (of the items).
 
     Raises:
         InputError: naming the item that cannot be scored.
     """
     check_captions(candidates, references)
-    said = [tokenize(candidate) for candidate in candidates]
-    wanted = [[tokenize(reference) for reference in group] for group in references]
-    items = {"CIDEr": cider(said, wanted).items, "ROUGE_L": rouge_l(said, wanted).items}
+    said = [words(candidate) for candidate in candidates]
+    wanted = [[words(reference) for reference in group] for group in references]
+    clipped, plain = cider(said, wanted).items, cider(said, wanted, variant="CIDEr").items
+    items = {"CIDEr": clipped, "CIDEr-D": clipped, "CIDEr_plain": plain, "ROUGE_L": rouge_l(said, wanted).items}
     counts = bleu(said, wanted).counts
     whole = None if meteor is None else meteor(said, wanted)
     if whole is not None:
@@ -85,8 +115,9 @@ def caption_result(
 
     of_meteor = "" if whole is None else "; METEOR of the counts of all items together, METEOR_mean of the items"
     return Result(
-        "COCO captions: PTB tokens; CIDEr-D with document frequencies of these references; ROUGE-L beta 1.2; corpus "
-        f"BLEU with the closest reference length{of_meteor}",
+        ("News captions: case kept, punctuation taken out" if words is news_words else "COCO captions: PTB tokens")
+        + "; CIDEr is CIDEr-D, as the COCO scorer has it, CIDEr_plain the cosine alone, document frequencies of these "
+        f"references; ROUGE-L beta 1.2; corpus BLEU with the closest reference length{of_meteor}",
         tuple(ids),
         {**items, "bleu_counts": counts},
         {"images": len(ids), "references": sum(map(len, references))},
@@ -147,7 +178,7 @@ def score_dense_captions(gt: Sequence[Path], pred: Path, meteor: Meteor | None =
     return Result(
         "densevid_eval: captions of pairs with temporal IoU >= 0.3, 0.5, 0.7, 0.9, mean over videos and thresholds; a "
         "prediction without a pair meets random letters; precision and recall strictly above the threshold; paragraphs "
-        "are the sentences of a video by start, scored as captions",
+        "are the sentences of a video by start, scored as captions" + ("" if meteor is None else _SODA),
         ids,
         {**told.values, **story, "precision": found.precision, "recall": found.recall},
         {

@@ -15,7 +15,7 @@ from whenwhere.metrics.caption_files import Meteor
 from whenwhere.metrics.files import read_records, reading
 from whenwhere.metrics.ptb import tokenize
 from whenwhere.metrics.records import field_of, id_of, numbers, same_ids
-from whenwhere.metrics.region_captions import dense_region_captions
+from whenwhere.metrics.region_captions import Similarity, dense_region_captions
 from whenwhere.metrics.result import Figures, Result
 from whenwhere.metrics.word_grounding import word_grounding
 
@@ -112,13 +112,7 @@ def score_regions(gt: Sequence[Path], pred: Path, meteor: Meteor | None = None) 
         region = {"box": [x, y, x + width, y + height], "score": score, "caption": caption}
         said.setdefault(image, []).append(region)
 
-    def similarity(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> Sequence[float]:
-        if meteor is None:
-            return [0.0] * len(sentences)
-        told = [[tokenize(text) for text in group] for group in references]
-        return meteor([tokenize(text) for text in sentences], told).items.tolist()
-
-    found = dense_region_captions(said, truths, similarity)
+    found = dense_region_captions(said, truths, meteor_similarity(meteor))
     if meteor is not None:
         return found
 
@@ -126,6 +120,20 @@ def score_regions(gt: Sequence[Path], pred: Path, meteor: Meteor | None = None) 
         return {"detection_mAP": found.compute(weights)["detection_mAP"]}
 
     return replace(found, compute=boxes_alone)
+
+
+def meteor_similarity(meteor: Meteor | None) -> Similarity:
+    """METEOR of captions as written, each pair of a sentence and its references once; 0 if there is no METEOR."""
+
+    def similarity(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> Sequence[float]:
+        if meteor is None:
+            return [0.0] * len(sentences)
+        places: dict[tuple[str, tuple[str, ...]], int] = {}
+        which = [places.setdefault((said, tuple(told)), len(places)) for said, told in zip(sentences, references)]
+        told = [[tokenize(text) for text in group] for _, group in places]
+        return meteor([tokenize(said) for said, _ in places], told).items[which].tolist()
+
+    return similarity
 
 
 def _corners(narrative: Narrative) -> list[np.ndarray]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from whenwhere.errors import InputError, WhenwhereError
-from whenwhere.metrics.box_ap import read_coco
+from whenwhere.metrics.box_ap import NAMES, read_coco
 from whenwhere.metrics.caption_files import Meteor, score_captions, score_dense_captions
-from whenwhere.metrics.chota import chota, pair_cider, pair_meteor
+from whenwhere.metrics.dense_voc import score_dense_voc
 from whenwhere.metrics.files import read_records
 from whenwhere.metrics.mask_files import score_segmentation, score_vos
 from whenwhere.metrics.place_files import score_regions, score_words
@@ -23,7 +23,7 @@ from whenwhere.metrics.record_files import score_actions, score_names, score_ref
 from whenwhere.metrics.records import by_id
 from whenwhere.metrics.result import Figures, Result
 from whenwhere.metrics.segment_files import score_segments
-from whenwhere.metrics.track_files import read_dense_voc, score_mot
+from whenwhere.metrics.track_files import score_mot
 from whenwhere.metrics.tubes import tube_grounding
 
 # Figures that people ask for and that are not given under a name that is not theirs.
@@ -70,26 +70,16 @@ def meteor() -> Meteor:
     return scorer
 
 
-def _with_meteor(score: Callable[[Sequence[Path], Path, Meteor | None], Result]) -> Callable[..., Result]:
-    def run(gt: Sequence[Path], pred: Path) -> Result:
+def _with_meteor(score: Callable[..., Result]) -> Callable[..., Result]:
+    def run(gt: Sequence[Path], pred: Path, **options: Any) -> Result:
         try:
             scorer = meteor()
         except WhenwhereError as error:
-            found = score(gt, pred, None)
+            found = score(gt, pred, None, **options)
             return replace(found, left_out={**found.left_out, "METEOR": str(error)})
-        return score(gt, pred, scorer)
+        return score(gt, pred, scorer, **options)
 
     return run
-
-
-def _dense_voc(gt: Sequence[Path], pred: Path) -> Result:
-    sequences = read_dense_voc(gt[0], pred)
-    try:
-        meteor()
-    except WhenwhereError as error:
-        found = chota(sequences)
-        return replace(found, left_out={**found.left_out, "METEOR": str(error)})
-    return chota(sequences, {"CIDEr": pair_cider, "METEOR": pair_meteor})
 
 
 def _boxes(gt: Sequence[Path], pred: Path) -> Result:
@@ -109,10 +99,11 @@ def _moments(gt: Sequence[Path], pred: Path) -> Result:
 
 TASKS: dict[str, Task] = {
     "captions": Task(
-        "captions of images or clips: CIDEr, ROUGE-L, BLEU, METEOR",
+        "captions of images or clips: CIDEr-D and plain CIDEr, ROUGE-L, BLEU, METEOR; --news for news",
         'image_id with "caption" (many lines an image), or with a list "references" or "captions"',
         'image_id with "caption" or "candidate"',
         _with_meteor(score_captions),
+        options=("news",),
     ),
     "dense-captions": Task(
         "timed captions of videos: caption figures of matched events, precision and recall of times",
@@ -164,16 +155,17 @@ TASKS: dict[str, Task] = {
         brief=("HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDSW", "FP", "FN", "MT", "ML", "Frag"),
     ),
     "dense-voc": Task(
-        "tracks with captions (Dense Video Object Captioning): CHOTA's parts",
+        "tracks with captions (Dense Video Object Captioning): CHOTA's parts, AP_M of frames",
         '{"images": [{id, video_id}], "annotations": [{image_id, track_id, bbox, caption}]}',
         "[{image_id, track_id, bbox, score, caption}, ...]",
-        _dense_voc,
+        _with_meteor(score_dense_voc),
     ),
     "boxes": Task(
-        "boxes of objects in images: the 12 figures of COCO",
+        "boxes of objects in images: the 12 figures of COCO, AP by category",
         "COCO instances: images, annotations, categories",
         "COCO results: [{image_id, category_id, bbox, score}, ...]",
         _boxes,
+        brief=NAMES,
     ),
     "tubes": Task(
         "spatio-temporal grounding of sentences: sIoU, tIoU, vIoU",

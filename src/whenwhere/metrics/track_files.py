@@ -104,7 +104,8 @@ def read_dense_voc(truth: PathLike, predictions: PathLike) -> dict[str, tuple[De
         video[number] = str(id_of(image, "video_id", place))
     if not video:
         raise InputError(f"{truth}: no images", "a list of images with id and video_id")
-    frames = {number: place for place, number in enumerate(video)}
+    ordered = sorted(video, key=lambda number: (isinstance(number, str), number))
+    frames = {number: place for place, number in enumerate(ordered)}
     sides = []
     annotations = field_of(root, "annotations", str(truth))
     if not isinstance(annotations, list):
