@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,14 +25,14 @@ from whenwhere.datasets.acre import (
     write_panel,
     write_problems,
 )
-from whenwhere.errors import InputError
 from whenwhere.media import annotate, write_image
 from whenwhere.worlds.acre_logic import problem
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.layout import directions, jittered_eye, spread
 from whenwhere.worlds.render import Rendered, first_moments, visible_pixels
 from whenwhere.worlds.scene import CYLINDER_FLATNESS, Camera, Light, Object, Scene, Trajectory, Vector
 from whenwhere.worlds.scenes import generator, lights
-from whenwhere.worlds.show import Job, enlargement, sheet
+from whenwhere.worlds.show import enlargement, sheet
 
 RADIUS = 0.6
 """Of every object."""
@@ -129,10 +128,14 @@ def known(picture: Picture, seen: Rendered) -> PanelScene:
     )
 
 
+def check(job: Job) -> None:
+    """Raise an InputError where files cannot be named after the seed."""
+    job.check_seed()
+
+
 def write(job: Job) -> None:
     """Write the regimes ``iid``, ``comp`` and ``sys``, with ``job.count`` problems each; the split is the seed."""
-    if not re.fullmatch(r"\w[\w.-]*", job.seed):
-        raise InputError(f"split {job.seed!r}", "letters and digits, as it is part of the names of files")
+    check(job)
     for regime in REGIMES:
         root = job.out / regime
         for folder in ("config", "images", "scenes"):
