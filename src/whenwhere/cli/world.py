@@ -16,7 +16,7 @@ from whenwhere.errors import InputError
 
 @dataclass(frozen=True)
 class Row:
-    """A task: the module whose ``write`` makes it, its line in the help, what it makes, how many how large, if videos."""
+    """A task: the module with its ``write``, its line in the help, what it makes, how many how large, video or not."""
 
     module: str
     line: str

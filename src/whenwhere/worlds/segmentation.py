@@ -51,7 +51,7 @@ def write(job: Job) -> None:
             found = _objects(seen)
             names = [classes(scene)[number] for number, _ in found]
             grey = seen.rgb[0].mean(axis=2, keepdims=True)  # so that a class has one hue whatever the object's
-            coloured = (grey / 3 + palette()[labels.labels] * 2 / 3).astype(np.uint8)
+            coloured = (grey / 3 + palette()[labels.labels] / 1.5).astype(np.uint8)
             tinted = np.where(labels.labels[..., None] > 0, coloured, seen.rgb[0])
             colours = [brightened(palette()[1 + NAMES.index(name)]) for name in names]
             shown = stills.drawn(tinted, [item.box for _, item in found], names, colours=colours)
