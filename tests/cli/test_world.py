@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -66,6 +68,14 @@ def test_show_adds_pictures_for_people(tmp_path):
         (["scenes", "--height", "33"], "even numbers of pixels"),
         (["scenes", "--count", "0"], "0 clips"),
         (["scenes", "--height", "100000", "--width", "100000"], "16 to 2048"),
+        (["cater", "--rate", "2"], "20 frames"),
+        (["cater", "--seed", "a/b"], "'a/b'"),
+        (["acre", "--seed", "a/b"], "'a/b'"),
+        (["segmentation", "--seed", "a/b"], "'a/b'"),
+        (["count", "--seed", "a/b"], "'a/b'"),
+        (["glyphnews", "--seed", "other"], "'other'"),
+        (["glyphnews", "--height", "32", "--width", "32"], "at least 64 pixels"),
+        (["moments", "--seconds", "600", "--rate", "24"], "500 million"),
     ],
 )
 def test_mistakes_are_one_line(argv, said, tmp_path, capsys, monkeypatch):
@@ -73,7 +83,18 @@ def test_mistakes_are_one_line(argv, said, tmp_path, capsys, monkeypatch):
     assert main(["world", *argv]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
-    assert not (tmp_path / "world").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_numbers_are_refused_before_torch_is_imported(tmp_path):
+    code = (
+        "import sys; from whenwhere.cli import main\n"
+        "for bad in (['--count', '0'], ['--height', '33'], ['--seconds', '600', '--rate', '24'], ['--rate', '0']):\n"
+        "    assert main(['world', 'scenes', *bad]) == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("task", ["scenes", "cater"])

@@ -21,7 +21,7 @@ from whenwhere.metrics.segment_files import score_segments
 from whenwhere.metrics.tasks import score_files
 from whenwhere.results import Event, Word
 from whenwhere.worlds import narratives, region_captions, segmentation
-from whenwhere.worlds.show import Job
+from whenwhere.worlds.job import Job
 
 SMALL = {"seed": "val", "count": 2, "size": (48, 64)}
 

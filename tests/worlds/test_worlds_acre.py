@@ -15,8 +15,8 @@ from whenwhere.metrics.acre import acre
 from whenwhere.worlds import acre as world
 from whenwhere.worlds.acre_logic import problem
 from whenwhere.worlds.acre_solver import check, covariation, solve
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.render import render
-from whenwhere.worlds.show import Job
 
 COUNT = 2000
 # query and problem accuracy of the covariation rule; labels 0, 1, 2; direct, indirect, screen_off, potential: percent

@@ -15,8 +15,8 @@ from whenwhere.worlds import cater
 from whenwhere.worlds.camera import Camera
 from whenwhere.worlds.cater import CaterOptions, make
 from whenwhere.worlds.cater_motion import Body, Play, Rules
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.paths import Trajectory
-from whenwhere.worlds.show import Job
 
 COUNT = 250
 
@@ -196,6 +196,9 @@ def test_the_files_are_read_back(tmp_path):
         with open_video(clip.video) as video:
             assert [frame.time for frame in video.frames(None)] == pytest.approx(np.arange(37) / 12.0, abs=1e-3)
         assert (tmp_path / name / "CATER_train_000000.show.png").is_file()
+        with open_video(tmp_path / name / "CATER_train_000000.show.mp4") as video:
+            frames = list(video.frames(None))
+            assert len(frames) == 37 and frames[0].pixels.shape == (480, 720, 3)
 
 
 def test_impossible_clips_are_refused(tmp_path):

@@ -12,8 +12,8 @@ from whenwhere.datasets.views import read_corpus, read_views
 from whenwhere.media import open_video, read_image
 from whenwhere.worlds.articles import encyclopedia
 from whenwhere.worlds.glyphnews import clip, collection, write
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.names import world
-from whenwhere.worlds.show import Job
 from whenwhere.worlds.stories import story
 from whenwhere.worlds.story_frames import frames
 

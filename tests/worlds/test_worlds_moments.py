@@ -9,8 +9,8 @@ import pytest
 from whenwhere.datasets import activitynet, charades_sta, coin, qvhighlights
 from whenwhere.results import MediaRef, Timeline
 from whenwhere.worlds import dense_events, grammar, moments, stills
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.scenes import make
-from whenwhere.worlds.show import Job
 
 MEDIA = MediaRef("a.mp4", 10.0, 64, 48, 8.0)
 

@@ -15,7 +15,7 @@ from world_solids import inside, into, surface
 from whenwhere.errors import InputError
 from whenwhere.worlds.camera import Camera
 from whenwhere.worlds.paths import Key, Trajectory
-from whenwhere.worlds.render import Rendered, render
+from whenwhere.worlds.render import Rendered, first_moments, render, visible_pixels
 from whenwhere.worlds.scene import Containment, Light, Object, Scene
 from whenwhere.worlds.scenes import EYE, SceneOptions, make
 
@@ -215,6 +215,19 @@ def test_smooth_edges_keep_masks_and_average_the_finer_picture():
     plain, smooth = (render(scene, [0.0, 5.0, 9.0], (24, 32), smooth=times, chunk=2) for times in (1, 2))
     fine = render(scene, [0.0, 5.0, 9.0], (48, 64)).rgb.reshape(3, 24, 2, 32, 2, 3).mean(axis=(2, 4))
     assert np.abs(smooth.rgb - fine).max() <= 0.5 and (smooth.masks == plain.masks).all()
+
+
+@pytest.mark.parametrize("smooth", [1, 2])
+def test_first_moments_of_many_scenes_are_those_of_each_alone(smooth, monkeypatch):
+    scenes = [make("many", index, SceneOptions(objects=(count, count))) for index, count in enumerate((3, 6, 4))]
+    monkeypatch.setattr("whenwhere.worlds.render._CHUNK", 24 * 32 * 2 * smooth**2)  # two scenes, then the third
+    together = first_moments(scenes, (24, 32), smooth=smooth)
+    for scene, seen in zip(scenes, together, strict=True):
+        alone = render(scene, [0.0], (24, 32), smooth=smooth)
+        for field in FIELDS:
+            one, other = getattr(seen, field), getattr(alone, field)
+            assert one.dtype == other.dtype and np.array_equal(one, other, equal_nan=field == "boxes"), field
+        assert np.array_equal(visible_pixels(scene, (24, 32)), alone.pixels[0])
 
 
 @pytest.mark.parametrize("wrong", [{"times": []}, {"times": [np.nan]}, {"size": (0, 8)}, {"chunk": 0}, {"smooth": 0}])

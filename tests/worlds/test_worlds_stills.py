@@ -13,8 +13,8 @@ from whenwhere.errors import InputError
 from whenwhere.media import read_image
 from whenwhere.results import MediaRef
 from whenwhere.worlds import grammar, narratives, referring, region_captions, segmentation, stills
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.scenes import generator
-from whenwhere.worlds.show import Job
 
 SIZE = (120, 160)
 COUNT = 5  # one more than have a picture for people in any case

@@ -261,6 +261,6 @@ def test_small_pictures_show_who_and_where():
 
 def test_frames_are_the_same_again_and_refuse_what_cannot_be_read():
     assert np.array_equal(frames(TEST[1], 2, (64, 96)), frames(TEST[1], 2, (64, 96)))
-    for wrong in ((0, (64, 64)), (8, (62, 64))):
-        with pytest.raises(InputError, match="at least 64 pixels"):
+    for wrong, said in (((0, (64, 64)), "at least one"), ((8, (62, 64)), "at least 64 pixels")):
+        with pytest.raises(InputError, match=said):
             frames(TEST[0], *wrong)

@@ -11,8 +11,8 @@ import pytest
 
 from whenwhere.errors import InputError
 from whenwhere.media import read_image
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.render import pictures, render
-from whenwhere.worlds.show import Job
 from whenwhere.worlds.structured import DEPTHS, REACH, SIZE, TASKS, images, write
 from whenwhere.worlds.toys import KINDS, toy
 

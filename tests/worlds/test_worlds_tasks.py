@@ -13,10 +13,11 @@ from whenwhere.errors import InputError
 from whenwhere.media import open_video, probe
 from whenwhere.results import MediaRef, Timeline
 from whenwhere.worlds import dense_events, object_tracks, plain, stills
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.plain import tracks
 from whenwhere.worlds.render import render
 from whenwhere.worlds.scenes import SceneOptions, generator, make
-from whenwhere.worlds.show import Job, sheet
+from whenwhere.worlds.show import sheet
 
 MEDIA = MediaRef("a.mp4", 10.0, 64, 48, 8.0)
 SMALL = {"size": (48, 64), "rate": 5.0, "seconds": 4.0, "count": 2}

@@ -16,7 +16,7 @@ from whenwhere.errors import InputError
 
 @dataclass(frozen=True)
 class Row:
-    """A task: the module whose ``write`` makes it, its line in the help, what it makes, and how many how large."""
+    """A task: the module with its ``write``, its line in the help, what it makes, how many how large, video or not."""
 
     module: str
     line: str
@@ -24,10 +24,11 @@ class Row:
     units: str = "clips"
     count: int = 4
     size: tuple[int, int] = (240, 320)
+    video: bool = True
 
 
-_PICTURE = ("picture", "pictures")
-_SET = (*_PICTURE, 1000, (64, 64))
+_PICTURE = ("picture", "pictures", 4, (240, 320), False)
+_SET = ("picture", "pictures", 1000, (64, 64), False)
 _STRUCTURED = "whenwhere.worlds.structured"
 TASKS: dict[str, Row] = {
     "scenes": Row("whenwhere.worlds.plain", "everything known of a scene: objects, positions, actions, boxes"),
@@ -44,6 +45,7 @@ TASKS: dict[str, Row] = {
         "which objects light the machine, pictures in the files of ACRE",
         "problem of each regime",
         "problems of each regime",
+        video=False,
     ),
     "moments": Row("whenwhere.worlds.moments", "when sentences hold, as QVHighlights, Charades-STA, ActivityNet, COIN"),
     "narratives": Row(
@@ -99,18 +101,25 @@ def world(
         width: of the picture, in pixels; 320, or 64 of count to elevation.
         rate: frames per second of a clip.
         seconds: length of a clip.
-        show: also write videos with boxes, names and sentences drawn in, and sheets of all clips instead of the first.
+        show: also write videos with boxes, names and sentences drawn in, and sheets of all, not of the first only.
     """
     if task not in TASKS:
         raise UsageError(f"there is no task {task!r}", f"one of {', '.join(TASKS)}", "run: whenwhere world --help")
-    from rich.console import Console
-
-    from whenwhere.worlds.show import Job
+    from whenwhere.worlds.job import Job
 
     row = TASKS[task]
     number = row.count if count is None else count
     size = (row.size[0] if height is None else height, row.size[1] if width is None else width)
     job = Job(out, seed, number, size, rate, seconds, show)
+    if row.video:
+        job.check_clip()
+    if out.exists() and not out.is_dir():
+        raise InputError(f"the folder {out} cannot be made (a file is in the way)", "a folder that you may write")
+    from rich.console import Console
+
+    module = importlib.import_module(row.module)  # imports torch, which takes its time
+    if hasattr(module, "check"):
+        module.check(job)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -118,7 +127,6 @@ def world(
             f"the folder {out} cannot be made ({error.strerror})", "a folder that you may write"
         ) from error
     made = f"{number} {row.unit if number == 1 else row.units}"
-    module = importlib.import_module(row.module)
     with Console(stderr=True).status(f"making {made} of {task} ..."):  # a spinner, on a terminal only
         if row.module == _STRUCTURED:
             module.write(task, job)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +25,14 @@ from whenwhere.datasets.acre import (
     write_panel,
     write_problems,
 )
-from whenwhere.errors import InputError
 from whenwhere.media import annotate, write_image
 from whenwhere.worlds.acre_logic import problem
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.layout import directions, jittered_eye, spread
-from whenwhere.worlds.render import Rendered, render
+from whenwhere.worlds.render import Rendered, first_moments, visible_pixels
 from whenwhere.worlds.scene import CYLINDER_FLATNESS, Camera, Light, Object, Scene, Trajectory, Vector
 from whenwhere.worlds.scenes import generator, lights
-from whenwhere.worlds.show import Job, enlargement, sheet
+from whenwhere.worlds.show import enlargement, sheet
 
 RADIUS = 0.6
 """Of every object."""
@@ -78,9 +77,17 @@ def make(regime: str, split: str, index: int, number: int, *, made: Problem | No
     chance = generator(f"acre/{regime}/{split}/{number}", index)
     while True:
         picture = _draw(panel, [words[thing] for thing in panel.objects], chance)
-        picture_pixels = render(picture.scene, [0.0], _PUBLISHED).pixels[0, : len(panel.objects)]
-        if (picture_pixels >= _LEAST_PIXELS).all():
+        if _all_show(picture):
             return picture
+
+
+def _all_show(picture: Picture) -> bool:
+    """Whether each object shows in enough pixels of a picture of the published size."""
+    count = len(picture.panel.objects)
+    apart = replace(picture.scene, objects=picture.scene.objects[:count])
+    if (visible_pixels(apart, _PUBLISHED) >= 2 * _LEAST_PIXELS).all():
+        return True  # the machine, below them, can hide a line of pixels at most
+    return bool((visible_pixels(picture.scene, _PUBLISHED)[:count] >= _LEAST_PIXELS).all())
 
 
 def known(picture: Picture, seen: Rendered) -> PanelScene:
@@ -121,10 +128,14 @@ def known(picture: Picture, seen: Rendered) -> PanelScene:
     )
 
 
+def check(job: Job) -> None:
+    """Raise an InputError where files cannot be named after the seed."""
+    job.check_seed()
+
+
 def write(job: Job) -> None:
     """Write the regimes ``iid``, ``comp`` and ``sys``, with ``job.count`` problems each; the split is the seed."""
-    if not re.fullmatch(r"\w[\w.-]*", job.seed):
-        raise InputError(f"split {job.seed!r}", "letters and digits, as it is part of the names of files")
+    check(job)
     for regime in REGIMES:
         root = job.out / regime
         for folder in ("config", "images", "scenes"):
@@ -137,9 +148,9 @@ def write(job: Job) -> None:
 
 def _pictures(job: Job, root: Path, regime: str, made: Problem) -> None:
     shown = []
-    for number, panel in enumerate(made.panels):
-        picture = make(regime, made.split, made.index, number, made=made)
-        seen = render(picture.scene, [0.0], job.size, smooth=2)
+    drawn = [make(regime, made.split, made.index, number, made=made) for number in range(len(made.panels))]
+    rendered = first_moments([picture.scene for picture in drawn], job.size)
+    for number, (panel, picture, seen) in enumerate(zip(made.panels, drawn, rendered, strict=True)):
         write_image(root / "images" / f"{made.name(number)}.png", seen.rgb[0])
         write_panel(root / "scenes" / f"{made.name(number)}.json", known(picture, seen))
         if job.shown(made.index):

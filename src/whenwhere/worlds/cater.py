@@ -7,7 +7,6 @@ pictures are those of this package. The files have the form that `whenwhere.data
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,10 +15,11 @@ import numpy as np
 
 from whenwhere.datasets.cater import GRIDS, CaterObject, CaterScene, Movement, write_scene
 from whenwhere.errors import InputError
-from whenwhere.media import write_image, write_video
+from whenwhere.media import write_video
 from whenwhere.results.files import write_text
 from whenwhere.worlds import motion
 from whenwhere.worlds.cater_motion import GAP, Body, Play, Rules
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.layout import directions, jittered_eye, spread
 from whenwhere.worlds.render import render
 from whenwhere.worlds.scene import (
@@ -35,7 +35,7 @@ from whenwhere.worlds.scene import (
     Trajectory,
 )
 from whenwhere.worlds.scenes import generator, lights
-from whenwhere.worlds.show import Job, drawn, sheet
+from whenwhere.worlds.show import show
 
 TARGET = (0.0143, 0.0026, 0.0011)
 """What the camera looks at."""
@@ -162,13 +162,19 @@ def staged(known: CaterScene, scene: Scene) -> Scene:
     )
 
 
+def check(job: Job) -> None:
+    """Raise an InputError where files cannot be named after the seed, or clips are too short or too large."""
+    job.check_seed()
+    longest = Rules().duration[1]
+    if job.frames < longest:
+        raise InputError(f"clips of {job.frames} frames", f"at least {longest}, the length of a motion")
+    job.check_clip()
+
+
 def write(job: Job) -> None:
     """Write the sets ``all_actions`` and ``all_actions_cameramotion``, with ``job.count`` clips each."""
-    if not re.fullmatch(r"\w[\w.-]*", job.seed):
-        raise InputError(f"split {job.seed!r}", "letters and digits, as it is part of the names of files")
+    check(job)
     rules = Rules(last=job.frames)
-    if rules.last < rules.duration[1]:
-        raise InputError(f"clips of {job.frames} frames", f"at least {rules.duration[1]}, the length of a motion")
     for name, moving in (("all_actions", False), ("all_actions_cameramotion", True)):
         options = CaterOptions(moving, rules=rules, rate=job.rate)
         root = job.out / name
@@ -182,13 +188,12 @@ def write(job: Job) -> None:
 
 def _clip(job: Job, root: Path, video: CaterVideo, shown: bool) -> CaterScene:
     known = video.known
-    job.check_clip()
     seen = render(video.scene, video.times, job.size, smooth=2)
     write_video(root / "videos" / known.filename, seen.rgb, job.rate)
     name = known.filename.removesuffix(".avi")
     write_scene(root / "scenes" / f"{name}.json", known)
     if shown:
-        write_image(root / f"{name}.show.png", sheet(drawn(video.scene, seen)))
+        show(job, root / name, video.scene, seen)
     return known
 
 

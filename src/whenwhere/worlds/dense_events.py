@@ -10,9 +10,10 @@ from typing import Any
 from whenwhere.results import MediaRef, Timeline
 from whenwhere.results.files import write_text
 from whenwhere.worlds import grammar
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.scene import Scene
 from whenwhere.worlds.scenes import SceneOptions, generator, make
-from whenwhere.worlds.show import Job
+from whenwhere.worlds.show import clip
 
 
 def write(job: Job) -> None:
@@ -21,7 +22,7 @@ def write(job: Job) -> None:
     for index in range(job.count):
         scene = make(job.seed, index, options(job.seconds))
         timeline = label(scene, job.media(index), generator(f"{job.seed}/words", index))
-        job.clip(index, scene, [(event.start, event.end, event.text) for event in timeline.events])
+        clip(job, index, scene, [(event.start, event.end, event.text) for event in timeline.events])
         timeline.save(job.out / f"{job.name(index)}.json")
         found[job.name(index)] = timeline
     write_text(job.out / "captions.json", json.dumps(activitynet(found), indent=1) + "\n")

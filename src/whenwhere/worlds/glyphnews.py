@@ -17,21 +17,29 @@ from whenwhere.media import write_image, write_video
 from whenwhere.results.files import write_text
 from whenwhere.worlds.articles import article, encyclopedia
 from whenwhere.worlds.emblems import chart
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.names import KINDS, recognise, world
-from whenwhere.worlds.show import Job, sheet
+from whenwhere.worlds.show import sheet
 from whenwhere.worlds.stories import Story, distractors, split_of, story
-from whenwhere.worlds.story_frames import drawn, frames, strip
+from whenwhere.worlds.story_frames import check_size, drawn, frames, strip
 
 _MOST_ON_SHEET = 24
+
+
+def check(job: Job) -> None:
+    """Raise an InputError where the seed is of no split, or emblems could not be read in pictures of the size."""
+    split_of(job.seed)
+    check_size(job.size)
+    job.check_clip()
 
 
 def write(job: Job) -> None:
     """Write clips, ``views.jsonl``, ``corpus.jsonl``, ``gallery.jsonl``, ``stories.jsonl``, and sheets for people.
 
     Raises:
-        InputError: the job's seed is not of train, val or test.
+        InputError: see `check`.
     """
-    split_of(job.seed)
+    check(job)
     stories = [story(job.seed, index) for index in range(job.count)]
     rows = []
     for index, told in enumerate(stories):

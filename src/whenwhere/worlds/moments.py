@@ -15,9 +15,10 @@ from whenwhere.datasets import activitynet, charades_sta, coin, qvhighlights
 from whenwhere.results import Event, MediaRef, Timeline
 from whenwhere.worlds import grammar
 from whenwhere.worlds.dense_events import options
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.scene import SHAPES, Action, Scene
 from whenwhere.worlds.scenes import generator, make
-from whenwhere.worlds.show import Job
+from whenwhere.worlds.show import clip
 
 LEAST = 0.25
 """Seconds of a clip that a moment must fill for the clip to be relevant."""
@@ -65,7 +66,7 @@ def write(job: Job) -> None:
         scene = make(job.seed, index, options(job.seconds))
         found = queries(scene, generator(f"{job.seed}/words", index))
         timeline = label(found, media)
-        job.clip(index, scene, [(event.start, event.end, event.text) for event in timeline.events])
+        clip(job, index, scene, [(event.start, event.end, event.text) for event in timeline.events])
         timeline.save(job.out / f"{name}.json")
         asked += highlights(found, name, media.duration or job.seconds, len(asked))
         for item in found:

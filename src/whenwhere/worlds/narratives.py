@@ -15,10 +15,10 @@ from whenwhere.datasets.localized_narratives import Narrative, Point
 from whenwhere.media import write_image
 from whenwhere.results import Word
 from whenwhere.worlds import grammar, stills
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.render import Rendered
 from whenwhere.worlds.scene import Scene
 from whenwhere.worlds.scenes import generator
-from whenwhere.worlds.show import Job
 
 STEP = 0.1
 """Seconds between the points of a path."""

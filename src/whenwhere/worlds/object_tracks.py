@@ -14,11 +14,12 @@ from typing import Any
 from whenwhere.results import MediaRef, Timeline
 from whenwhere.results.files import write_text
 from whenwhere.worlds import grammar
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.plain import tracks
 from whenwhere.worlds.render import Rendered
 from whenwhere.worlds.scene import Scene
 from whenwhere.worlds.scenes import SceneOptions, generator, make
-from whenwhere.worlds.show import Job
+from whenwhere.worlds.show import clip
 
 
 def write(job: Job) -> None:
@@ -27,7 +28,7 @@ def write(job: Job) -> None:
     for index in range(job.count):
         scene = make(job.seed, index, SceneOptions(seconds=job.seconds))
         name, media = job.name(index), job.media(index)
-        seen = job.clip(index, scene)
+        seen = clip(job, index, scene)
         label(scene, seen, media, generator(f"{job.seed}/words", index)).save(job.out / f"{name}.json")
         rows += vidstg(scene, media, name, generator(f"{job.seed}/questions", index))
         write_text(job.out / f"{name}.vidor.json", json.dumps(vidor(scene, seen, media, name)) + "\n")

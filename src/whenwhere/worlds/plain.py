@@ -11,10 +11,11 @@ import numpy as np
 from whenwhere.results import Timeline, Track
 from whenwhere.results.files import write_text
 from whenwhere.worlds import grammar
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.render import Rendered
 from whenwhere.worlds.scene import Scene
 from whenwhere.worlds.scenes import SceneOptions, make
-from whenwhere.worlds.show import Job
+from whenwhere.worlds.show import clip
 
 
 def write(job: Job) -> None:
@@ -22,7 +23,7 @@ def write(job: Job) -> None:
     facts = []
     for index in range(job.count):
         scene = make(job.seed, index, SceneOptions(seconds=job.seconds))
-        seen = job.clip(index, scene)
+        seen = clip(job, index, scene)
         names = [grammar.name(scene, number) for number in range(len(scene.objects))]
         timeline = Timeline(job.media(index), grammar.events(scene), tracks(seen, names), model="world scenes")
         timeline.save(job.out / f"{job.name(index)}.json")

@@ -8,10 +8,10 @@ from whenwhere.datasets import refcoco
 from whenwhere.datasets.refcoco import Expression
 from whenwhere.results import MediaRef
 from whenwhere.worlds import grammar, stills
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.render import Rendered
 from whenwhere.worlds.scene import SHAPES, Scene
 from whenwhere.worlds.scenes import generator
-from whenwhere.worlds.show import Job
 
 _WORDINGS = 3  # at most, of one object
 

@@ -14,10 +14,10 @@ from whenwhere.datasets import visual_genome
 from whenwhere.datasets.visual_genome import DescribedImage
 from whenwhere.results import MediaRef, Region
 from whenwhere.worlds import grammar, stills
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.render import Rendered
 from whenwhere.worlds.scene import Scene
 from whenwhere.worlds.scenes import generator
-from whenwhere.worlds.show import Job
 
 
 def write(job: Job) -> None:

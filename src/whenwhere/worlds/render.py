@@ -8,7 +8,7 @@ whatever the batch it is rendered in, the number of threads or the process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from whenwhere.errors import InputError
-from whenwhere.worlds.casting import Frames
-from whenwhere.worlds.lighting import floor_of, shade_floor, shade_objects
+from whenwhere.worlds.casting import Frames, Hits
+from whenwhere.worlds.lighting import Floor, floor_of, shade_floor, shade_objects
 from whenwhere.worlds.scene import Scene
 
 _CHUNK = 1 << 17  # pixels rendered at once: the working memory stays below some 100 MB
@@ -130,20 +130,61 @@ def pictures(
     Raises:
         InputError: no scene, scenes that cannot be rendered together, or a size below one pixel.
     """
+    with torch.inference_mode():
+        found = [_shrunk(_batch(frames)[0], smooth) for frames in _batches(scenes, size, smooth, chunk)]
+    return np.concatenate(found)
+
+
+def first_moments(scenes: Sequence[Scene], size: tuple[int, int], *, smooth: int = 2) -> list[Rendered]:
+    """Render the first moment of many scenes at once: of each what :func:`render` returns at second 0, bit for bit.
+
+    Args:
+        scenes: as of :func:`pictures`.
+        size: height and width in pixels.
+        smooth: as of :func:`render`.
+
+    Raises:
+        InputError: as of :func:`pictures`.
+    """
+    colours = pictures(scenes, size, smooth=smooth)
+    with torch.inference_mode():
+        found = [_batch(frames) for frames in _batches(scenes, size, 1, None)]
+    some = [[row for part in found for row in part[kind]] for kind in range(1, 6)]  # batches differ in their objects
+    time, rendered = np.zeros(1), []
+    for scene, rgb, masks, depth, boxes, pixels, alone in zip(scenes, colours, *some, strict=True):
+        count, positions = len(scene.objects), scene.positions(time)
+        here = [part[None] for part in (rgb, masks, depth, boxes[:count], pixels[:count], alone[:count])]
+        rendered.append(Rendered(time, *here, positions, scene.camera.project(positions, time, size)))
+    return rendered
+
+
+def visible_pixels(scene: Scene, size: tuple[int, int]) -> np.ndarray:
+    """Count the pixels in which each object shows at second 0, as :func:`render` does, without drawing a picture.
+
+    Args:
+        scene: what to look at.
+        size: height and width in pixels.
+
+    Returns:
+        (N,) int64.
+    """
+    with torch.inference_mode():
+        frames = Frames([scene], np.zeros(1), size, torch.device("cpu"))
+        _, _, seen = _nearest(frames, floor_of(frames), frames.cast())
+        return torch.bincount(seen.rows, minlength=frames.total).numpy()
+
+
+def _batches(scenes: Sequence[Scene], size: tuple[int, int], smooth: int, chunk: int | None) -> Iterator[Frames]:
+    """Yield the first moments of scenes, as many at once as fit."""
     height, width = size
     if not scenes or height < 1 or width < 1 or smooth < 1 or (chunk is not None and chunk < 1):
         raise InputError(f"{len(scenes)} scenes, size {size}, smooth {smooth}, chunk {chunk}", "numbers above zero")
     if len({_common(scene) for scene in scenes}) > 1:
         raise InputError("scenes of several looks", "scenes with the same floor, lens and strength of lights")
     chunk = chunk or max(1, _CHUNK // (height * width * smooth**2))
-    found = []
-    with torch.inference_mode():
-        for first in range(0, len(scenes), chunk):
-            some = scenes[first : first + chunk]
-            frames = Frames(some, np.zeros(len(some)), (height * smooth, width * smooth), torch.device("cpu"))
-            rgb = _batch(frames)[0]
-            found.append(rgb if smooth == 1 else _shrunk(rgb, smooth))
-    return np.concatenate(found)
+    for first in range(0, len(scenes), chunk):
+        some = scenes[first : first + chunk]
+        yield Frames(some, np.zeros(len(some)), (height * smooth, width * smooth), torch.device("cpu"))
 
 
 def _common(scene: Scene) -> tuple[object, ...]:
@@ -158,14 +199,8 @@ def _batch(frames: Frames) -> tuple[np.ndarray, ...]:
     shape, count = (frames.frames, frames.height, frames.width), (frames.frames, frames.count)
     floor = floor_of(frames)
     found = frames.cast()
-    ground = floor.depth.expand(shape).reshape(-1)
-    depth = ground.scatter_reduce(0, found.spots, found.depths, "amin")
     alone = torch.bincount(found.rows, minlength=frames.total)
-    seen = found.pick(torch.nonzero(found.depths == depth[found.spots])[:, 0])
-    ids = seen.rows % max(1, frames.count)
-    nobody = torch.full_like(ground, frames.count, dtype=torch.int64)
-    first = nobody.scatter_reduce(0, seen.spots, ids, "amin")  # of two at the same depth
-    seen = seen.pick(torch.nonzero(ids == first[seen.spots])[:, 0])
+    depth, first, seen = _nearest(frames, floor, found)
     bare = first == frames.count
     channels = []
     for under, over in zip(shade_floor(frames, floor, bare), shade_objects(frames, seen), strict=True):
@@ -182,6 +217,17 @@ def _batch(frames: Frames) -> tuple[np.ndarray, ...]:
     return tuple(result.cpu().numpy() for result in results)
 
 
+def _nearest(frames: Frames, floor: Floor, found: Hits) -> tuple[Tensor, Tensor, Hits]:
+    """Of each spot the depth and the object that shows (the number of objects for none), and the hits that show."""
+    ground = floor.depth.expand(frames.frames, frames.height, frames.width).reshape(-1)
+    depth = ground.scatter_reduce(0, found.spots, found.depths, "amin")
+    seen = found.pick(torch.nonzero(found.depths == depth[found.spots])[:, 0])
+    ids = seen.rows % max(1, frames.count)
+    nobody = torch.full_like(ground, frames.count, dtype=torch.int64)
+    first = nobody.scatter_reduce(0, seen.spots, ids, "amin")  # of two at the same depth
+    return depth, first, seen.pick(torch.nonzero(ids == first[seen.spots])[:, 0])
+
+
 def _boxes(frames: Frames, spots: Tensor, rows: Tensor) -> Tensor:
     """Boxes around the spots of each row, (rows, 4), NaN where there is none."""
     column = (spots % frames.width).float()
@@ -195,6 +241,8 @@ def _boxes(frames: Frames, spots: Tensor, rows: Tensor) -> Tensor:
 
 def _shrunk(rgb: np.ndarray, times: int) -> np.ndarray:
     """Average blocks of times x times pixels, rounded."""
+    if times == 1:
+        return rgb
     count, height, width, _ = rgb.shape
     blocks = rgb.reshape(count, height // times, times, width // times, times, 3)
     half = times * times // 2

@@ -14,19 +14,25 @@ from whenwhere.media import write_image
 from whenwhere.media.indexed import palette, write_indices
 from whenwhere.results import LabelMap, Region
 from whenwhere.worlds import stills
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.render import Rendered
 from whenwhere.worlds.scene import COLOURS, SHAPES, Scene
-from whenwhere.worlds.show import Job
+from whenwhere.worlds.show import brightened
 
 NAMES = (*(f"{colour} {shape}" for shape in SHAPES if shape != "snitch" for colour in COLOURS), "snitch")
 """The classes: colour and shape, 33 in all."""
 
 
+def check(job: Job) -> None:
+    """Raise an InputError where a list cannot be named after the seed."""
+    if "/" in job.seed or "\\" in job.seed or job.seed.startswith("."):
+        raise InputError(f"seed {job.seed!r}", "a name that a file can have, as the list is named after it")
+
+
 def write(job: Job) -> None:
     """Write the folders of a VOC set whose one list is named after the seed."""
     folders = ("JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation")
-    if "/" in job.seed or "\\" in job.seed or job.seed.startswith("."):
-        raise InputError(f"seed {job.seed!r}", "a name that a file can have, as the list is named after it")
+    check(job)
     try:
         for folder in folders:
             (job.out / folder).mkdir(parents=True, exist_ok=True)
@@ -44,9 +50,11 @@ def write(job: Job) -> None:
         if job.shown(index, stills.FIRST):
             found = _objects(seen)
             names = [classes(scene)[number] for number, _ in found]
-            coloured = seen.rgb[0] // 2 + palette()[labels.labels] // 2
+            grey = seen.rgb[0].mean(axis=2, keepdims=True)  # so that a class has one hue whatever the object's
+            coloured = (grey / 3 + palette()[labels.labels] / 1.5).astype(np.uint8)
             tinted = np.where(labels.labels[..., None] > 0, coloured, seen.rgb[0])
-            shown = stills.drawn(tinted, [item.box for _, item in found], names)
+            colours = [brightened(palette()[1 + NAMES.index(name)]) for name in names]
+            shown = stills.drawn(tinted, [item.box for _, item in found], names, colours=colours)
             write_image(job.out / f"{job.name(index)}.show.png", shown)
     voc.write_list(job.out / "classes.txt", list(NAMES))
     voc.write_list(

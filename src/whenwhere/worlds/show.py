@@ -4,115 +4,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from whenwhere.errors import InputError
 from whenwhere.media import annotate, write_image, write_video
-from whenwhere.results import MediaRef
 from whenwhere.worlds import grammar
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.render import Rendered, render
 from whenwhere.worlds.scene import Scene
 
 _SHEET = (4, 3)  # rows and columns of a sheet of pictures
 _GAP = 4  # pixels between them
 _DARK = 20
-_MOST_RATE = 120.0
-_MOST_SIDE = 2048
-_MOST_PIXELS = 500_000_000  # of a clip, all frames together: 9 bytes of colour, object and depth each are kept
 
 
-@dataclass(frozen=True)
-class Job:
-    """What to write, and where.
+def clip(job: Job, index: int, scene: Scene, notes: Sequence[tuple[float, float, str]] = ()) -> Rendered:
+    """Render a scene and write its video, a sheet for people of the first clip, and with ``show`` of all.
 
     Args:
-        out: an existing folder.
-        seed: name of the split; clip number i is made from it and i.
-        count: number of clips.
-        size: height and width in pixels, both even.
-        rate: frames per second.
-        seconds: length of a clip.
-        show: whether to write pictures for people of every clip; without it, of the first alone.
+        job: where to write, and how many frames of what size.
+        index: of the clip.
+        scene: what is in it.
+        notes: start, end and words to show in the pictures for people; none shows the scene's events.
+
+    Returns:
+        What is in every frame.
 
     Raises:
-        InputError: a number is out of range.
+        InputError: the frames of the clip would not fit in memory.
     """
+    job.check_clip()
+    times = np.arange(job.frames) / job.rate
+    seen = render(scene, times, job.size, smooth=2)
+    write_video(job.out / f"{job.name(index)}.mp4", seen.rgb, job.rate, reproducible=True)
+    if job.shown(index):
+        show(job, job.out / job.name(index), scene, seen, notes)
+    return seen
 
-    out: Path
-    seed: str = "train"
-    count: int = 4
-    size: tuple[int, int] = (240, 320)
-    rate: float = 12.0
-    seconds: float = 10.0
-    show: bool = False
 
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise InputError(f"{self.count} clips", "at least one")
-        if not 16 <= min(self.size) <= max(self.size) <= _MOST_SIDE or any(side % 2 for side in self.size):
-            raise InputError(
-                f"a size of {self.size[0]} x {self.size[1]}", f"even numbers of pixels, 16 to {_MOST_SIDE}"
-            )
-        if not (math.isfinite(self.rate) and 0 < self.rate <= _MOST_RATE):
-            raise InputError(f"{self.rate} frames per second", f"above 0, at most {_MOST_RATE:g}")
-        if not (math.isfinite(self.seconds) and 2 <= self.seconds <= 600):
-            raise InputError(f"clips of {self.seconds} seconds", "2 to 600")
+def show(job: Job, path: Path, scene: Scene, seen: Rendered, notes: Sequence[tuple[float, float, str]] = ()) -> None:
+    """Write a sheet for people, ``path`` with ``.show.png``, and with the job's ``show`` a video, ``.show.mp4``.
 
-    def name(self, index: int) -> str:
-        """Return the name of a clip, without a suffix."""
-        return f"{index:05d}"
-
-    def shown(self, index: int, first: int = 1) -> bool:
-        """Whether a picture for people is wanted of clip ``index``; without ``show``, of the first ones only."""
-        return self.show or index < first
-
-    @property
-    def frames(self) -> int:
-        """Number of frames of a clip."""
-        return math.ceil(self.seconds * self.rate - 1e-6)
-
-    def media(self, index: int) -> MediaRef:
-        """Return what is known of a clip's file."""
-        height, width = self.size
-        return MediaRef(f"{self.name(index)}.mp4", self.frames / self.rate, width, height, self.rate)
-
-    def check_clip(self) -> None:
-        """Raise an InputError where a clip of this size, rate and length is too large to be held in memory."""
-        pixels = self.frames * self.size[0] * self.size[1]
-        if pixels > _MOST_PIXELS:
-            raise InputError(
-                f"clips of {self.frames} frames of {self.size[0]} x {self.size[1]}",
-                f"at most {_MOST_PIXELS // 10**6} million pixels a clip, not {pixels // 10**6} million",
-                "take fewer --seconds, a lower --rate or a smaller picture",
-            )
-
-    def clip(self, index: int, scene: Scene, notes: Sequence[tuple[float, float, str]] = ()) -> Rendered:
-        """Render a scene and write its video, a sheet for people of the first clip, and with ``show`` of all.
-
-        Args:
-            index: of the clip.
-            scene: what is in it.
-            notes: start, end and words to show in the pictures for people; none shows the scene's events.
-
-        Returns:
-            What is in every frame.
-
-        Raises:
-            InputError: the frames of the clip would not fit in memory.
-        """
-        self.check_clip()
-        times = np.arange(self.frames) / self.rate
-        seen = render(scene, times, self.size, smooth=2)
-        write_video(self.out / f"{self.name(index)}.mp4", seen.rgb, self.rate, reproducible=True)
-        if self.shown(index):
-            pictures = drawn(scene, seen, notes)
-            if self.show:
-                write_video(self.out / f"{self.name(index)}.show.mp4", pictures, self.rate, reproducible=True)
-            write_image(self.out / f"{self.name(index)}.show.png", sheet(pictures))
-        return seen
+    Args:
+        job: how many frames per second, and whether a video is wanted.
+        path: of the clip, without a suffix.
+        scene: what is in it.
+        seen: its frames.
+        notes: as of `drawn`.
+    """
+    pictures = drawn(scene, seen, notes)
+    if job.show:
+        write_video(path.with_name(f"{path.name}.show.mp4"), pictures, job.rate, reproducible=True)
+    write_image(path.with_name(f"{path.name}.show.png"), sheet(pictures))
 
 
 def drawn(scene: Scene, seen: Rendered, notes: Sequence[tuple[float, float, str]] = ()) -> list[np.ndarray]:
@@ -124,7 +68,7 @@ def drawn(scene: Scene, seen: Rendered, notes: Sequence[tuple[float, float, str]
         notes: start, end and words; none takes the scene's events.
     """
     names = [grammar.refer(scene, number, 0.0).removeprefix("the ") for number in range(len(scene.objects))]
-    colours = [_light(thing.rgb) for thing in scene.objects]
+    colours = [brightened(thing.rgb) for thing in scene.objects]
     notes = notes or [(event.start, event.end, event.text) for event in grammar.events(scene)]
     found = []
     for number, time in enumerate(seen.times.tolist()):
@@ -173,7 +117,7 @@ def enlargement(height: int, least: int = 480) -> int:
     return max(1, math.ceil(least / height))
 
 
-def _light(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The colour, brightened so that it can be read on a dark ground."""
-    red, green, blue = (min(255, 90 + value) for value in rgb)
+def brightened(rgb: Sequence[int] | np.ndarray) -> tuple[int, int, int]:
+    """Return a colour, brightened so that it can be read on a dark ground."""
+    red, green, blue = (min(255, 90 + int(value)) for value in rgb)
     return red, green, blue

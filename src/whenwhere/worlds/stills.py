@@ -8,10 +8,11 @@ import numpy as np
 
 from whenwhere.media import annotate, write_image
 from whenwhere.results import MediaRef, Region
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.render import Rendered, render
 from whenwhere.worlds.scene import Scene
 from whenwhere.worlds.scenes import SceneOptions, make
-from whenwhere.worlds.show import Job, enlargement
+from whenwhere.worlds.show import enlargement
 
 LEAST_PART = 0.3
 """Part of an object that must show for it to be spoken of."""
@@ -63,7 +64,13 @@ def save(job: Job, index: int, seen: Rendered, regions: Sequence[Region], name: 
         write_image(job.out / f"{name}.show.png", shown)
 
 
-def drawn(pixels: np.ndarray, boxes: Sequence[np.ndarray], texts: Sequence[str], note: str = "") -> np.ndarray:
+def drawn(
+    pixels: np.ndarray,
+    boxes: Sequence[np.ndarray],
+    texts: Sequence[str],
+    note: str = "",
+    colours: Sequence[tuple[int, int, int]] = _COLOURS,
+) -> np.ndarray:
     """Return a picture enlarged, with boxes and words, for people; all words of equal boxes are written at one.
 
     Args:
@@ -71,11 +78,12 @@ def drawn(pixels: np.ndarray, boxes: Sequence[np.ndarray], texts: Sequence[str],
         boxes: x1, y1, x2, y2 in pixels each.
         texts: of each box.
         note: lines of text below.
+        colours: of the boxes, in turn.
     """
     words: dict[tuple[float, ...], list[str]] = {}
     for box, text in zip(boxes, texts, strict=True):
         words.setdefault(tuple(box.tolist()), []).append(text)
     names = [" / ".join(found) for found in words.values()]
-    colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(words))]
+    turns = [colours[number % len(colours)] for number in range(len(words))]
     places = np.array(list(words)).reshape(-1, 4)
-    return annotate(pixels, places, names, colours, note=note, scale=enlargement(len(pixels), _HIGH))
+    return annotate(pixels, places, names, turns, note=note, scale=enlargement(len(pixels), _HIGH))

@@ -29,6 +29,12 @@ def places(told: Story, count: int) -> np.ndarray:
     return found + np.array(noise).reshape(found.shape)
 
 
+def check_size(size: tuple[int, int]) -> None:
+    """Raise an InputError where a side is below 64 pixels, in which emblems cannot be read."""
+    if min(size) < Canvas.UNITS:
+        raise InputError(f"pictures of {size[0]} x {size[1]}", "each side at least 64 pixels")
+
+
 def frames(told: Story, count: int = 8, size: tuple[int, int] = (64, 64)) -> np.ndarray:
     """Draw a clip.
 
@@ -43,8 +49,9 @@ def frames(told: Story, count: int = 8, size: tuple[int, int] = (64, 64)) -> np.
     Raises:
         InputError: no frames, or a side below 64 pixels, in which emblems cannot be read.
     """
-    if count < 1 or min(size) < Canvas.UNITS:
-        raise InputError(f"{count} frames of {size[0]} x {size[1]}", "at least one, each side at least 64 pixels")
+    if count < 1:
+        raise InputError(f"{count} frames", "at least one")
+    check_size(size)
     chance = random.Random(f"pixels/{told.id}")
     canvas = Canvas(size)
     first, second, place = (entity.emblem for entity in told.cast[:3])

@@ -16,7 +16,6 @@ import bisect
 import json
 import math
 import random
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,13 @@ import numpy as np
 from whenwhere.errors import InputError
 from whenwhere.media import write_image
 from whenwhere.results.files import write_text
+from whenwhere.worlds.job import Job
 from whenwhere.worlds.layout import directions, jittered_eye, spread
 from whenwhere.worlds.paths import Key, Trajectory
 from whenwhere.worlds.render import pictures
 from whenwhere.worlds.scene import COLOURS, MATERIALS, Camera, Object, Scene
 from whenwhere.worlds.scenes import generator, lights
-from whenwhere.worlds.show import Job, labelled
+from whenwhere.worlds.show import labelled
 from whenwhere.worlds.toys import KINDS, toy
 
 TRAIN = 1000
@@ -118,6 +118,11 @@ def images(
     return pictures(scenes, size), np.array([task.label(scene) for scene in scenes], np.int64)
 
 
+def check(job: Job) -> None:
+    """Raise an InputError where a folder cannot be named after the seed."""
+    job.check_seed()
+
+
 def write(name: str, job: Job) -> None:
     """Write the pictures of a task as ``SPLIT/CLASS/INDEX.png`` and name them in ``manifest.jsonl``.
 
@@ -131,8 +136,7 @@ def write(name: str, job: Job) -> None:
         InputError: the seed cannot be a folder's name, or pictures of another run are in the way.
     """
     task = TASKS[name]
-    if not re.fullmatch(r"\w[\w.-]*", job.seed):
-        raise InputError(f"split {job.seed!r}", "letters and digits, as a folder is named after it")
+    check(job)
     pixels, labels = images(task, job.seed, range(job.count), job.size)
     files = [f"{job.seed}/{task.classes[label]}/{job.name(i)}.png" for i, label in enumerate(labels.tolist())]
     others = {path.relative_to(job.out).as_posix() for path in (job.out / job.seed).rglob("*.*")} - set(files)
