@@ -2,7 +2,8 @@
 
 Run: python benchmarks/parity.py [--data ../shared/data] [--out benchmarks/results/parity.json]
 Needs: the recorded figures in DATA/scorers, the extra ``meteor``. Cost: seconds. Every case goes through
-``score_files``, as the command does; the recorded figures are those of the programs named as references, and nothing of them is run here.
+``score_files``, as the command does; the recorded figures are those of the programs named as references, none of which is
+run here.
 """
 
 from __future__ import annotations

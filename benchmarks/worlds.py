@@ -1,8 +1,8 @@
 """Frames per second of the world's renderer, by CPU time and by the clock, and milliseconds to make a scene.
 
 Run: python benchmarks/worlds.py [--out benchmarks/results/worlds.json]
-Cost: about two minutes. Frames per CPU second are those of one process with one thread, which other load on the machine
-changes little. Frames per second by the clock are those of two processes with one thread each, on two cores, which
+Cost: about two minutes. Frames per CPU second are those of one process with one thread, which other load changes
+little. Frames per second by the clock are those of two processes with one thread each, on two cores, which
 render the same frames of other scenes from a common start to the end of the later one: the best of several short rounds,
 as other load does enter; the load average of the machine before and after is in the file.
 """
