@@ -2,7 +2,7 @@
 
 Command: ``python reproductions/vit_tiny.py --shared DIR --weights FOLDER`` (default: ``data`` in ``$WHENWHERE_SHARED``,
 else in ``../shared``; the weights that ship).
-Cost: about four minutes of one core, most of it features of the teacher.
+Cost: about four minutes of one core.
 
 The probe is ridge regression of the classes on standardised features, its strength chosen by leaving one training
 picture out.
