@@ -1,9 +1,9 @@
 """Frames per second of the world's renderer, by CPU time and by the clock, and milliseconds to make a scene.
 
 Run: python benchmarks/worlds.py [--out benchmarks/results/worlds.json]
-Cost: about two minutes. Frames per CPU second are those of one process with one thread, which other load changes
-little. Frames per second by the clock are those of two processes with one thread each, on two cores, which
-render the same frames of other scenes from a common start to the end of the later one: the best of several short rounds,
+Cost: about two minutes. Frames per CPU second are those of one process with one thread, which other load on the machine
+changes little. Frames per second by the clock are those of two processes with one thread each, on two cores, which
+render frames of a scene each from a common start to the end of the later one: the best of several short rounds,
 as other load does enter; the load average of the machine before and after is in the file.
 """
 
@@ -26,8 +26,8 @@ from whenwhere.worlds.scene import Scene
 from whenwhere.worlds.scenes import SceneOptions, make
 
 SIZES = ((64, 64), (112, 112), (224, 224))
-FRAMES, SCENES, REPEATS = 300, 4, 2
-PROCESSES, ROUNDS, WALL_FRAMES, WALL_SIZE = 2, 12, 600, (64, 64)
+FRAMES, SCENES, REPEATS = 300, 4, 4
+PROCESSES, ROUNDS, WALL_FRAMES, WALL_SIZE = 2, 80, 200, (64, 64)
 
 
 def frames_per_second(scenes: list[Scene], size: tuple[int, int]) -> float:

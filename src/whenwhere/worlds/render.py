@@ -153,8 +153,9 @@ def first_moments(scenes: Sequence[Scene], size: tuple[int, int], *, smooth: int
     time, rendered = np.zeros(1), []
     for scene, rgb, masks, depth, boxes, pixels, alone in zip(scenes, colours, *some, strict=True):
         count, positions = len(scene.objects), scene.positions(time)
-        here = [part[None] for part in (rgb, masks, depth, boxes[:count], pixels[:count], alone[:count])]
-        rendered.append(Rendered(time, *here, positions, scene.camera.project(positions, time, size)))
+        centres = scene.camera.project(positions, time, size)
+        own = (part[None, :count] for part in (boxes, pixels, alone))
+        rendered.append(Rendered(time, rgb[None], masks[None], depth[None], *own, positions, centres))
     return rendered
 
 
