@@ -2,7 +2,7 @@
 
 Run: python benchmarks/parity.py [--data ../shared/data] [--out benchmarks/results/parity.json]
 Needs: the recorded figures in DATA/scorers, the extra ``meteor``. Cost: seconds. Every case goes through
-``score_files``, as the command does; the recorded figures are those of the programs named as references. None of these is
+``score_files``, as the command does; the recorded figures are those of the programs named. None of these is
 run here.
 """
 
