@@ -2,8 +2,8 @@
 
 Run: python benchmarks/parity.py [--data ../shared/data] [--out benchmarks/results/parity.json]
 Needs: the recorded figures in DATA/scorers, the extra ``meteor``. Cost: seconds. Every case goes through
-``score_files``, as the command does; the recorded figures are those of the programs named. None of these is
-run here.
+``score_files``, as the command does; the recorded figures are those of the programs named as references, and
+nothing of them is run here.
 """
 
 from __future__ import annotations
@@ -33,16 +33,14 @@ class Case:
 
     Attributes:
         task: of ``whenwhere score``.
-        gt, pred, expected: files below the folder of the data.
+        files: truth, predictions and recorded figures, below the folder of the data.
         reference: the program that gave the figures.
         pairs: result, figures and the recorded JSON to what is compared.
         bound: the difference that is allowed.
     """
 
     task: str
-    gt: str
-    pred: str
-    expected: str
+    files: tuple[str, str, str]
     reference: str
     pairs: Callable[[Result, Figures, Any], Pairs]
     bound: float = BOUND
@@ -116,41 +114,57 @@ def _vos(result: Result, figures: Figures, expected: Any) -> Pairs:
     return {name: (figures[name], value) for name, value in expected["trackeval"].items()}
 
 
-_CAPTIONS = [f"scorers/captions/{name}.json" for name in ("human_vs_human", "degenerate_150")]
-_DENSE = [f"scorers/dense_captions/{name}.json" for name in ("gt", "pred", "expected")]
-_MOT = [f"scorers/mot/TUD-Campus/{name}" for name in ("gt.txt", "test.txt", "expected.json")]
-_QV = [f"scorers/qvhighlights/{name}" for name in ("highlight_val_release.jsonl.gz", "preds.jsonl.gz", "expected.json")]
+_PEOPLE, _DEGENERATE = "scorers/captions/human_vs_human.json", "scorers/captions/degenerate_150.json"
+_PEOPLES, _DEGENERATES = (_PEOPLE, _PEOPLE, _PEOPLE), (_DEGENERATE, _DEGENERATE, _DEGENERATE)
+_YOUCOOK = (
+    "scorers/dense_captions/gt.json",
+    "scorers/dense_captions/pred.json",
+    "scorers/dense_captions/expected.json",
+)
+_HIGHLIGHTS = (
+    "scorers/qvhighlights/highlight_val_release.jsonl.gz",
+    "scorers/qvhighlights/preds.jsonl.gz",
+    "scorers/qvhighlights/expected.json",
+)
+_CAMPUS = (
+    "scorers/mot/TUD-Campus/gt.txt",
+    "scorers/mot/TUD-Campus/test.txt",
+    "scorers/mot/TUD-Campus/expected.json",
+)
+_COCO = (
+    "coco_mini/val/instances.json",
+    "scorers/detection/yolox_nano_preds.json",
+    "scorers/detection/expected.json",
+)
+_DAVIS = (
+    "davis_mini/Annotations/480p/car-shadow",
+    "scorers/vos/car-shadow",
+    "scorers/vos/car-shadow_expected.json",
+)
+_JAVA = "METEOR 1.5 (Java)"
+_PRINTED = "the authors' printed figures, percent with two decimals"
 CASES: dict[str, Case] = {
-    "people's captions": Case("captions", *_CAPTIONS[:1] * 3, "pycocoevalcap 1.2", _captions),
-    "people's captions, METEOR": Case(
-        "captions", *_CAPTIONS[:1] * 3, "METEOR 1.5 (Java)", _captions_meteor, METEOR_BOUND
-    ),
-    "degenerate captions": Case("captions", *_CAPTIONS[1:] * 3, "pycocoevalcap 1.2", _captions),
-    "degenerate captions, METEOR": Case(
-        "captions", *_CAPTIONS[1:] * 3, "METEOR 1.5 (Java)", _captions_meteor, METEOR_BOUND
-    ),
-    "YouCook2 events": Case("dense-captions", *_DENSE, "densevid_eval and SODA", _dense),
+    "people's captions": Case("captions", _PEOPLES, "pycocoevalcap 1.2", _captions),
+    "people's captions, METEOR": Case("captions", _PEOPLES, _JAVA, _captions_meteor, METEOR_BOUND),
+    "degenerate captions": Case("captions", _DEGENERATES, "pycocoevalcap 1.2", _captions),
+    "degenerate captions, METEOR": Case("captions", _DEGENERATES, _JAVA, _captions_meteor, METEOR_BOUND),
+    "YouCook2 events": Case("dense-captions", _YOUCOOK, "densevid_eval and SODA", _dense),
     "YouCook2 events, METEOR": Case(
-        "dense-captions", *_DENSE, "densevid_eval with METEOR 1.5 (Java)", _dense_meteor, METEOR_BOUND
+        "dense-captions", _YOUCOOK, f"densevid_eval with {_JAVA}", _dense_meteor, METEOR_BOUND
     ),
-    "QVHighlights": Case("moments", *_QV, "the authors' printed figures, percent with two decimals", _moments),
-    "TUD-Campus": Case("mot", *_MOT, "TrackEval", _trackeval),
-    "TUD-Campus, counts": Case("mot", *_MOT, "motmetrics 1.4.0", _motmetrics),
-    "COCO boxes": Case(
-        *("boxes", "coco_mini/val/instances.json", "scorers/detection/yolox_nano_preds.json"),
-        *("scorers/detection/expected.json", "pycocotools 2.0.11", _boxes),
-    ),
-    "DAVIS car-shadow": Case(
-        *("vos", "davis_mini/Annotations/480p/car-shadow", "scorers/vos/car-shadow"),
-        *("scorers/vos/car-shadow_expected.json", "TrackEval", _vos),
-    ),
+    "QVHighlights": Case("moments", _HIGHLIGHTS, _PRINTED, _moments),
+    "TUD-Campus": Case("mot", _CAMPUS, "TrackEval", _trackeval),
+    "TUD-Campus, counts": Case("mot", _CAMPUS, "motmetrics 1.4.0", _motmetrics),
+    "COCO boxes": Case("boxes", _COCO, "pycocotools 2.0.11", _boxes),
+    "DAVIS car-shadow": Case("vos", _DAVIS, "TrackEval", _vos),
 }
 
 
 def measure(case: Case, data: Path) -> dict[str, Any]:
     """How many figures there are and how far the worst one is off."""
-    result, figures = score_files(case.task, [data / case.gt], data / case.pred)
-    expected = json.loads((data / case.expected).read_text(encoding="utf-8"))
+    truth, said, recorded = (data / path for path in case.files)
+    result, figures = score_files(case.task, [truth], said)
+    expected = json.loads(recorded.read_text(encoding="utf-8"))
     far: dict[str, float] = {}
     number = 0
     for name, (ours, theirs) in case.pairs(result, figures, expected).items():

@@ -43,7 +43,7 @@ def test_every_recorded_case_is_in_the_table(parity, shared_data):
     names |= {
         path.relative_to(shared_data).as_posix() for path in (shared_data / "scorers" / "captions").glob("*.json")
     }
-    assert names == {case.expected for case in parity.CASES.values()}
+    assert names == {case.files[2] for case in parity.CASES.values()}
 
 
 def test_fast_cases_come_out_again(parity, committed, shared_data):
@@ -57,11 +57,12 @@ def test_fast_cases_come_out_again(parity, committed, shared_data):
 
 def test_a_figure_that_is_off_shows(parity, shared_data, tmp_path):
     case = parity.CASES["DAVIS car-shadow"]
-    off = json.loads((shared_data / case.expected).read_text(encoding="utf-8"))
+    *sides, expected = case.files
+    off = json.loads((shared_data / expected).read_text(encoding="utf-8"))
     off["trackeval"]["J-Mean"] += 0.001
-    for part in (case.gt, case.pred):
+    for part in sides:
         (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / part).symlink_to(shared_data / part)
-    (tmp_path / case.expected).write_text(json.dumps(off), encoding="utf-8")
+    (tmp_path / expected).write_text(json.dumps(off), encoding="utf-8")
     found = parity.measure(case, tmp_path)
     assert found["of"] == "J-Mean" and found["largest difference"] == pytest.approx(0.001)

@@ -21,7 +21,9 @@ module              what it has
 ``chota``           ``chota``: tracks with captions
 ``tubes``           ``tube_grounding``: sIoU, tIoU, vIoU
 ``video_objects``   ``video_objects``: J&F of masks
-``box_ap``          ``box_ap``: the 12 figures of COCO for boxes
+``dense_voc``       ``score_dense_voc``: CHOTA's parts and AP_M of files
+``box_ap``          ``box_ap``: the 12 figures of COCO for boxes, AP by category
+``box_matches``     matches of boxes, kept so that any resample can be counted
 ``tracks``          ``Detections``: the records of tracking; ``track_files`` reads them
 ``entities``        ``entities``: precision, recall and F1 of names
 ``cater``, ``acre`` ``snitch_localisation``, ``acre``: benchmarks of reasoning

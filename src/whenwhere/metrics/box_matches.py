@@ -183,21 +183,21 @@ def accumulate(
     number, whole = found[row, column], total[row, category[column]]
     steps = np.searchsorted(_LEVELS, number / whole, "right") - np.searchsorted(_LEVELS, (number - 1) / whole, "right")
     cells = row * categories + category[column]
-    area = (
-        np.bincount(cells, weights=precision[row, column] * steps, minlength=total.size)
-        .reshape(total.shape)
-        .astype(np.float64)
-    )
+    gained = precision[row, column] * steps
+    sums: np.ndarray = np.bincount(cells, weights=gained, minlength=total.size).astype(np.float64)
+    sums = sums.reshape(total.shape)
     some = np.flatnonzero(np.diff(bounds))
-    area[:, some] += precision[:, bounds[some]]  # at recall 0
-    area = np.where(total > 0, area / len(_LEVELS), np.nan).reshape(-1, lanes, categories)
+    sums[:, some] += precision[:, bounds[some]]  # at recall 0
+    area = np.where(total > 0, sums / len(_LEVELS), np.nan).reshape(-1, lanes, categories)
     known = np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0).reshape(area.shape)
     few = []
     for limit in (1, 10):
         early = pool.hits[:lanes] * (weights[pool.image] * (pool.rank < limit))
         places = np.searchsorted(pool.category, np.arange(categories + 1))
-        sums = np.diff(np.concatenate([np.zeros((lanes, 1)), np.cumsum(early, axis=1)], axis=1)[:, places], axis=1)
-        few.append(np.divide(sums, total[:lanes], out=np.full(sums.shape, np.nan), where=total[:lanes] > 0))
+        ends = np.concatenate([np.zeros((lanes, 1)), np.cumsum(early, axis=1)], axis=1)[:, places]
+        few.append(
+            np.divide(np.diff(ends), total[:lanes], out=np.full(area.shape[1:], np.nan), where=total[:lanes] > 0)
+        )
     return area, known, few[0], few[1]
 
 

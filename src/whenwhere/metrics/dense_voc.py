@@ -19,6 +19,8 @@ from whenwhere.metrics.result import Figures, Result
 from whenwhere.metrics.track_files import read_dense_voc
 from whenwhere.metrics.tracks import Detections
 
+_Images = dict[str, list[Mapping[str, object]]]
+
 
 def score_dense_voc(gt: Sequence[Path], pred: Path, meteor: Meteor | None = None) -> Result:
     """Score tracks with captions.
@@ -40,7 +42,9 @@ def score_dense_voc(gt: Sequence[Path], pred: Path, meteor: Meteor | None = None
     tracked = chota(sequences, {"CIDEr": pair_cider} | ({} if meteor is None else {"METEOR": pair_meteor}))
     if not any(text.strip() for truth, _ in sequences.values() for text in truth.captions or ()):
         return replace(tracked, left_out={**tracked.left_out, "AP_M": "no true box has a caption"})
-    said, wanted, owner = {}, {}, {}
+    said: _Images = {}
+    wanted: _Images = {}
+    owner: dict[str, int] = {}
     for row, name in enumerate(tracked.ids):
         for side, frames in zip(sequences[name], (wanted, said)):
             for key, records in _frames(side, row).items():
@@ -62,9 +66,9 @@ def score_dense_voc(gt: Sequence[Path], pred: Path, meteor: Meteor | None = None
     )
 
 
-def _frames(boxes: Detections, video: int) -> dict[str, list[Mapping[str, object]]]:
+def _frames(boxes: Detections, video: int) -> _Images:
     """The boxes of every frame, as regions with captions."""
-    found: dict[str, list[Mapping[str, object]]] = {}
+    found: _Images = {}
     captions = boxes.captions or [""] * len(boxes)
     scores = np.ones(len(boxes)) if boxes.scores is None else boxes.scores
     for frame, box, caption, score in zip(boxes.frames.tolist(), boxes.boxes.tolist(), captions, scores.tolist()):
