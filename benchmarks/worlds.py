@@ -25,7 +25,6 @@ from whenwhere.worlds.render import render
 from whenwhere.worlds.scene import Scene
 from whenwhere.worlds.scenes import SceneOptions, make
 
-COUNTS = (5, 10)  # of objects
 SIZES = ((64, 64), (112, 112), (224, 224))
 FRAMES, SCENES, REPEATS = 300, 4, 4
 PROCESSES, ROUNDS, WALL_FRAMES, WALL_SIZE = 2, 80, 200, (64, 64)
@@ -50,15 +49,14 @@ def options_of(count: int) -> SceneOptions:
     return SceneOptions(objects=(count, count), motions=(4, 8))
 
 
-def rounds(index: int, start: Barrier, found: multiprocessing.Queue[list[tuple[float, float]]]) -> None:
-    """Render a scene of each number of objects in turn, each from a common start; put begin and end of each."""
+def rounds(count: int, first: int, start: Barrier, found: multiprocessing.Queue[list[tuple[float, float]]]) -> None:
+    """Render the same frames several times, each from a common start; put begin and end of each, by the clock."""
     torch.set_num_threads(1)
-    scenes = [make("benchmark", index, options_of(count)) for count in COUNTS]
-    times = np.linspace(0, scenes[0].seconds, WALL_FRAMES)
-    for scene in scenes:
-        render(scene, times[:8], WALL_SIZE)
+    scene = make("benchmark", first, options_of(count))
+    times = np.linspace(0, scene.seconds, WALL_FRAMES)
+    render(scene, times[:8], WALL_SIZE)
     spans = []
-    for scene in scenes * ROUNDS:
+    for _ in range(ROUNDS):
         start.wait()
         begin = time.monotonic()
         render(scene, times, WALL_SIZE)
@@ -66,18 +64,18 @@ def rounds(index: int, start: Barrier, found: multiprocessing.Queue[list[tuple[f
     found.put(spans)
 
 
-def wall_frames_per_second() -> np.ndarray:
-    """Frames of all processes together per second, from the first begin to the last end: (counts, rounds)."""
+def wall_frames_per_second(count: int) -> list[float]:
+    """Frames of all processes together per second, from the first begin to the last end, of each round."""
     context = multiprocessing.get_context("spawn")
     start, found = context.Barrier(PROCESSES), context.Queue()
-    workers = [context.Process(target=rounds, args=(index, start, found)) for index in range(PROCESSES)]
+    workers = [context.Process(target=rounds, args=(count, first, start, found)) for first in range(PROCESSES)]
     for worker in workers:
         worker.start()
-    spans = np.array([found.get(timeout=600) for _ in workers])  # (processes, rounds x counts, 2)
+    spans = np.array([found.get(timeout=600) for _ in workers])  # (processes, rounds, 2)
     for worker in workers:
         worker.join()
     spent = spans[:, :, 1].max(axis=0) - spans[:, :, 0].min(axis=0)
-    return PROCESSES * WALL_FRAMES / spent.reshape(ROUNDS, len(COUNTS)).T
+    return sorted((PROCESSES * WALL_FRAMES / spent).tolist())
 
 
 def main() -> None:
@@ -88,7 +86,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[dict[str, object]] = []
     load = [os.getloadavg()]
-    for count in COUNTS:
+    for count in (5, 10):
         start = time.process_time()
         scenes = [make("benchmark", index, options_of(count)) for index in range(SCENES)]
         making = (time.process_time() - start) / SCENES
@@ -98,10 +96,10 @@ def main() -> None:
             print(f"{count} objects, {size[0]} x {size[1]}: {rate:.0f} frames per CPU second", flush=True)
         rows.append({"objects": count, "milliseconds_to_make_a_scene": round(1e3 * making, 2)})
         print(f"{count} objects: {1e3 * making:.1f} ms to make a scene", flush=True)
-    for count, wall in zip(COUNTS, wall_frames_per_second(), strict=True):
-        figures = {"best": round(float(wall.max()), 1), "median": round(float(np.median(wall)), 1), "rounds": ROUNDS}
+        wall = wall_frames_per_second(count)
+        figures = {"best": round(wall[-1], 1), "median": round(float(np.median(wall)), 1), "rounds": ROUNDS}
         rows.append({"objects": count, "size": list(WALL_SIZE), "frames_per_second_of_two_processes": figures})
-        print(f"{count} objects, 64 x 64, two processes by the clock: {wall.max():.0f} frames per second", flush=True)
+        print(f"{count} objects, 64 x 64, two processes by the clock: {wall[-1]:.0f} frames per second", flush=True)
     load.append(os.getloadavg())
     about = {
         "torch": torch.__version__,
