@@ -154,8 +154,9 @@ def first_moments(scenes: Sequence[Scene], size: tuple[int, int], *, smooth: int
     for scene, rgb, masks, depth, boxes, pixels, alone in zip(scenes, colours, *some, strict=True):
         count, positions = len(scene.objects), scene.positions(time)
         centres = scene.camera.project(positions, time, size)
-        own = (part[None, :count] for part in (boxes, pixels, alone))
-        rendered.append(Rendered(time, rgb[None], masks[None], depth[None], *own, positions, centres))
+        boxes, pixels, alone = (part[None, :count] for part in (boxes, pixels, alone))
+        one = Rendered(time, rgb[None], masks[None], depth[None], boxes, pixels, alone, positions, centres)
+        rendered.append(one)
     return rendered
 
 
