@@ -182,7 +182,7 @@ def main() -> None:
             "pycocoevalcap": importlib.metadata.version("pycocoevalcap"),
             "images": arguments.images,
             "rounds": arguments.rounds,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared with other work",
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "times": "[wall, processor] seconds, medians",
         },
         "tables of METEOR, first run": [round(value, 3) for value in first],
