@@ -161,3 +161,27 @@ def test_a_damaged_member_of_a_zip_is_an_error_with_its_name(tmp_path):
     example = read_labelled(packed).examples[0]
     with pytest.raises(InputError, match=r"set.zip!cat/0.png cannot be read"):
         example.pictures()
+
+
+def test_a_stray_picture_does_not_make_classes_of_splits(tmp_path):
+    _classes(tmp_path / "train"), _classes(tmp_path / "test", 2)
+    _picture(tmp_path / "overview.png", 3), _picture(tmp_path / "train" / "sheet.png", 3)
+    data = read_labelled(tmp_path)
+    assert data.classes == ("cat", "dog") and len(data.of("train")) == 10 and len(data.of("test")) == 4
+    assert data.notes == ("2 pictures outside of a class folder passed over (such as overview.png)",)
+    _picture(tmp_path / "extras" / "cat" / "1.png", 3)
+    with pytest.raises(InputError, match="extras/cat/1.png lies beside folders of splits"):
+        read_labelled(tmp_path)
+
+
+def test_zip_files_may_be_the_splits_and_are_told_where_they_are_not_read(tmp_path):
+    for split, count in (("train", 5), ("test", 2)):
+        _classes(tmp_path / "raw" / split, count)
+        (tmp_path / "zips").mkdir(exist_ok=True)
+        with zipfile.ZipFile(tmp_path / "zips" / f"{split}.zip", "w") as archive:
+            for file in sorted((tmp_path / "raw" / split).rglob("*.png")):
+                archive.write(file, file.relative_to(tmp_path / "raw" / split))
+    data = read_labelled(tmp_path / "zips")
+    assert [len(data.of(split)) for split in ("train", "val", "test")] == [10, 0, 4] and data.notes == ()
+    (tmp_path / "zips" / "train.zip").rename(tmp_path / "raw" / "more.zip")
+    assert read_labelled(tmp_path / "raw").notes == ("1 .zip file passed over, as there are pictures beside",)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -17,7 +19,7 @@ from whenwhere.datasets.labelled_files import read_labelled
 from whenwhere.errors import InputError, WeightsError, WhenwhereError
 from whenwhere.media import write_image
 from whenwhere.training.adapt_data import _epochs, adapt_data
-from whenwhere.training.adapt_recipe import AdaptRecipe, fingerprint
+from whenwhere.training.adapt_recipe import AdaptRecipe, alone, fingerprint
 from whenwhere.training.adapt_stores import Pixels, States, examine, hashes_of, pieces
 from whenwhere.training.trained import TrainedAdapter
 
@@ -247,3 +249,30 @@ def test_a_run_uses_the_threads_that_were_idle_when_it_began(backbone_folder, da
         assert used == [("testing", 1)] and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_folder_is_trained_by_one_process_at_a_time(tmp_path):
+    with alone(tmp_path / "mine"), alone(tmp_path / "other"):
+        code = (
+            "from pathlib import Path; from whenwhere.training.adapt_recipe import alone\n"
+            f"with alone(Path({str(tmp_path / 'mine')!r})): pass"
+        )
+        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert found.returncode and "trained by another process" in found.stderr
+    with alone(tmp_path / "mine"):
+        pass
+
+
+def test_a_foreign_recipe_is_nobodys_to_overwrite(data, tmp_path, backbone_folder):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "recipe.json").write_text('{"soup": "tomato"}')
+    with pytest.raises(InputError, match="holds other files"):
+        adapt_data(data, out=mine, backbone=str(backbone_folder))
+    assert (mine / "recipe.json").read_text() == '{"soup": "tomato"}'
+
+
+def test_a_cache_that_was_asked_for_stays(data, tmp_path, backbone_folder):
+    states = tmp_path / "mine" / "states"
+    adapt_data(data, out=tmp_path / "mine", backbone=str(backbone_folder), epochs=1, cache=states)
+    assert list(states.rglob("*.data"))

@@ -180,6 +180,7 @@ class FeatureCache:
             "size": backbone.size,
             "mean": backbone.mean,
             "std": backbone.std,
+            **({"frames": frames} if pooled and frames else {}),
         }
         identity = hashlib.sha256(json.dumps({**about, "backbone": ""}, sort_keys=True).encode()).hexdigest()
         self.folder = Path(folder) / identity[:16]

@@ -73,5 +73,5 @@ class Ladder(StatesAdapted):
         h = self.down[0](frames[0])
         for gate, down, block, y in zip(gates, self.down[1:], self.blocks, frames):
             h = block(gate * h + (1 - gate) * down(y))
-        vector = self.backbone.finish(frames[-1] + self.up(h))
-        return vector.unflatten(0, states[0].shape[:2]).mean(1) if states[0].ndim == 4 else vector
+        last = frames[-1] + self.up(h)
+        return self.finish(last.unflatten(0, states[0].shape[:2]) if states[0].ndim == 4 else last)

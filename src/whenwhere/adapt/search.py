@@ -87,7 +87,7 @@ def search_placement(
 
     def tell(what: str, done: int, _: int) -> None:
         if progress:
-            progress(what, done, seen)
+            progress(what, (done - 1) % seen + 1, seen)  # of one of the sweeps
 
     gradients = edge_gradients(parts, fitted, batches, progress=tell)
     scores = gradients.score(score, rtol)

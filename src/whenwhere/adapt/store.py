@@ -210,7 +210,7 @@ class _Writer:
 
     def __init__(self, store: Store, shard: int, lock: FileLock) -> None:
         self.shard, self.record_bytes, self.lock, self.process = shard, store.record_bytes, lock, os.getpid()
-        flags = os.O_RDWR | os.O_CREAT
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)  # the last on Windows alone
         self.data = os.open(store.path(shard, "data"), flags, 0o666)
         self.index = os.open(store.path(shard, "index"), flags, 0o666)
         sizes = os.fstat(self.data).st_size // self.record_bytes, os.fstat(self.index).st_size // _ENTRY.itemsize
@@ -259,9 +259,9 @@ def _check(entries: np.ndarray) -> np.ndarray:
 
 def _write_all(file: int, array: np.ndarray, offset: int) -> None:
     view = array.view(np.uint8).reshape(-1).data
+    os.lseek(file, offset, os.SEEK_SET)
     while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written
+        view = view[os.write(file, view) :]
 
 
 def _size(path: Path) -> int:

@@ -191,7 +191,13 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
         rows = [row for row in rows if row[0].suffix.lower() != ".zip" and not _hidden(row[1])]
         if zips and not any(row[0].suffix.lower() in _SUFFIXES for row in rows):
             rows = [row for file in zips for row in _members(file)]
+            named = all(file.stem.lower() in _SPLITS for file in zips)
+            if named and not any(row[1][0].lower() in _SPLITS for row in rows):  # train.zip and test.zip of classes
+                rows = [(file, (file.stem, *parts), member) for file, parts, member in rows]
+            zips = []
         examples, notes = _by_folders(path, rows)
+        if zips:
+            notes.append(f"{len(zips)} .zip file{'s' * (len(zips) > 1)} passed over, as there are pictures beside")
     elif suffix == ".zip":
         examples, notes = _by_folders(path, _members(path))
     elif suffix in (".csv", ".jsonl", ".tsv"):
@@ -242,7 +248,13 @@ def _by_folders(source: Path, rows: Sequence[tuple[Path, tuple[str, ...], str]])
     usable = [row for row in rows if PurePosixPath(row[1][-1]).suffix.lower() in _SUFFIXES]
     if not usable:
         raise InputError(f"{source} holds no picture or video", f"files such as {', '.join(sorted(_SUFFIXES)[:6])}")
-    splits = all(len(row[1]) >= 3 and row[1][0].lower() in _SPLITS for row in usable)
+    inside = [row for row in usable if len(row[1]) >= 3 and row[1][0].lower() in _SPLITS]
+    beside = [row for row in usable if len(row[1]) >= 2 and row[1][0].lower() not in _SPLITS]
+    if inside and beside:
+        raise InputError(
+            f"{source}: {'/'.join(beside[0][1])} lies beside folders of splits", "SPLIT/CLASS/FILE for all, or for none"
+        )
+    splits = bool(inside)
     bare = [row for row in usable if len(row[1]) < (3 if splits else 2)]
     if bare and len(bare) == len(usable):
         raise InputError(f"{source} holds pictures but no class folders", "CLASS/FILE, or SPLIT/CLASS/FILE")
@@ -259,7 +271,8 @@ def _by_folders(source: Path, rows: Sequence[tuple[Path, tuple[str, ...], str]])
         count = sum(other.values())
         notes.append(f"{count} file{'s' * (count > 1)} passed over ({', '.join(sorted(other)[:4])})")
     if bare:
-        notes.append(f"{len(bare)} pictures outside of a class folder passed over (such as {bare[0][1][-1]})")
+        such, many = bare[0][1][-1], "s" * (len(bare) > 1)
+        notes.append(f"{len(bare)} picture{many} outside of a class folder passed over (such as {such})")
     return examples, notes
 
 

@@ -53,7 +53,7 @@ class PictureOptions:
     Attributes:
         side: pixels.
         scenes: procedural scenes in the pool.
-        frames: every so manieth frame of the film is in the pool.
+        frames: one in so many frames of the film is in the pool.
         smallest: least side of a crop in pixels of its photograph.
         plain: part of the backgrounds that are a plain colour or a ramp.
         pasted: part of the pictures that get one to three cut-outs, where there are any.

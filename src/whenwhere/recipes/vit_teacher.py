@@ -73,7 +73,8 @@ def make_taught(work: Path, options: PictureOptions, count: int, seed: int = 0, 
         InputError: the work folder is of other pictures.
     """
     work.mkdir(parents=True, exist_ok=True)
-    told = json.dumps({**asdict(options), "count": count, "seed": seed}, indent=1) + "\n"
+    place = str(folder.resolve()) if folder else ""
+    told = json.dumps({**asdict(options), "count": count, "seed": seed, "folder": place}, indent=1) + "\n"
     note = work / "pictures.json"
     if note.is_file() and note.read_text(encoding="utf-8") != told:
         raise InputError(f"{work} holds pictures of another recipe", "a new folder", "choose another with --work")

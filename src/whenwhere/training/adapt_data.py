@@ -19,7 +19,7 @@ from whenwhere.backbones.vision import vision
 from whenwhere.cache import cache_dir
 from whenwhere.datasets.labelled_files import LabelledFiles, read_labelled
 from whenwhere.errors import InputError
-from whenwhere.training.adapt_recipe import AdaptRecipe
+from whenwhere.training.adapt_recipe import AdaptRecipe, alone
 from whenwhere.training.adapting import AdaptResult, adapt_files
 from whenwhere.training.trained import Progress, Tell, left_out
 
@@ -108,9 +108,10 @@ def adapt_data(
     )
     if cache is True:
         cache = cache_dir() / "states"
-    return adapt_files(
-        files, recipe, out, placement=placement, cache=cache or None, strict=strict, tell=tell, progress=progress
-    )
+    with alone(Path(out)):
+        return adapt_files(
+            files, recipe, out, placement=placement, cache=cache or None, strict=strict, tell=tell, progress=progress
+        )
 
 
 def place_adapters(

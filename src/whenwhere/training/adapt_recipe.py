@@ -6,17 +6,20 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
+from filelock import FileLock, Timeout
 
 from whenwhere.adapt.adapted import Adapted, StatesAdapted
 from whenwhere.adapt.methods import method
 from whenwhere.backbones.vision import Backbone
+from whenwhere.cache import cache_dir
 from whenwhere.datasets.fields import read_json
 from whenwhere.datasets.labelled_files import Example, LabelledFiles
 from whenwhere.errors import InputError, WhenwhereError
@@ -144,6 +147,10 @@ def check_folder(folder: Path, recipe: AdaptRecipe, data: LabelledFiles) -> None
         )
     if not (folder / RECIPE).is_file() and folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"the folder {folder} holds other files", "a new or empty folder", "choose another --out")
+    if (folder / RECIPE).is_file():
+        there = read_json(folder / RECIPE, "recipe")
+        if not all(there.has(name) for name in ("content", "classes", "method")):
+            raise InputError(f"the folder {folder} holds other files", "a new or empty folder", "choose another --out")
     check_place(folder)
     _require_same(folder, {**_plain(recipe), "classes": list(data.classes)})
 
@@ -236,3 +243,28 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return kind is Any or isinstance(value, kind)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep a second process out of a run's folder; the lock lies in the program's cache folder, and dies with us.
+
+    Raises:
+        InputError: another process trains there.
+    """
+    name = hashlib.sha256(str(folder.expanduser().resolve()).encode()).hexdigest()[:16]
+    place = cache_dir() / "runs"
+    place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{folder} is being trained by another process",
+            "one process a folder",
+            "wait for it, or choose another --out",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -137,7 +137,9 @@ class States:
 
     def take(self, hashes: Mapping[Example, str], progress: Progress) -> list[tuple[Example, InputError]]:
         """As :meth:`Store.take`; only files whose states are not there are decoded."""
-        self._items = {e: Deferred(bytes.fromhex(digest), partial(self._read, e)) for e, digest in hashes.items()}
+        self._items = {
+            e: Deferred(bytes.fromhex(digest), partial(self._read, e, digest)) for e, digest in hashes.items()
+        }
         there = np.asarray(self.cache.has(list(self._items.values())).all(1))
         self.cached = (int(there.sum()), len(there))
         self.cache.require_room(list(self._items.values()))
@@ -164,8 +166,10 @@ class States:
         keys = self.cache.fill([self._items[example] for example in examples])
         self._keys.update(zip(examples, keys))
 
-    def _read(self, example: Example) -> np.ndarray:
+    def _read(self, example: Example, digest: str) -> np.ndarray:
         pictures = example.pictures(self.frames)
+        if example.hash() != digest:  # else its new states would be kept under its old content
+            raise InputError(f"{example.name} changed while it was read", "files that stay as they are")
         return pictures[0] if self.frames == 1 else np.stack(pictures)
 
     def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:

@@ -112,6 +112,8 @@ def adapt_files(
     folder = Path(folder)
     started = time.perf_counter()
     check_folder(folder, recipe, data)
+    if not data.of("test"):
+        raise InputError(f"{data.source} has no test examples", "a test split, or neither val nor test")
     for note in data.notes:
         tell(note)
 
@@ -212,7 +214,8 @@ def adapt_files(
     }
     curves = _curves(folder / RUN / "metrics.jsonl", "val" if "val" in examples else "test")
     report.write(folder, facts, result.confusion(), curves, _said(examples["test"], result))
-    shutil.rmtree(folder / _STATES, ignore_errors=True)
+    if not cache:
+        shutil.rmtree(folder / _STATES, ignore_errors=True)
     return AdaptResult(model, folder, result.accuracy, result.interval, len(result.truth), seconds, store.cached)
 
 
