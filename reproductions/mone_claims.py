@@ -15,19 +15,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from _claims_table import write_page
 from _mone_table import section
 from _nested_arms import Arm, Size, milliseconds, run
+from _record import read_record, write_record
 
 OUT = Path(__file__).parent / "results" / "mone_claims.json"
+
+PACKAGES = ("torch", "numpy", "scikit-learn")
 
 ARMS = {
     "dense": Arm("dense"),
@@ -51,31 +50,6 @@ ARMS = {
 }
 
 
-def read(out: Path, size: Size) -> dict[str, Any]:
-    """The results so far; a new record if there are none.
-
-    Raises:
-        SystemExit: the file holds results of other settings.
-    """
-    new = {"settings": dataclasses.asdict(size), "runs": {}}
-    if not out.exists():
-        return new
-    record = json.loads(out.read_text(encoding="utf-8"))
-    if record["settings"] != new["settings"]:
-        raise SystemExit(f"{out} holds results of other settings: move it away, or give --out")
-    return record
-
-
-def write(record: dict[str, Any], out: Path) -> None:
-    """Write whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    record["versions"] = {name: version(name) for name in ("torch", "numpy", "scikit-learn")}
-    record["machine"] = f"{platform.machine()}, {torch.get_num_threads()} thread"
-    part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(part, out)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, and write the results and the section of REPRODUCTIONS.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -86,16 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # sums come out the same everywhere
     size = Size()
-    record = read(options.out, size)
+    record = read_record(options.out, dataclasses.asdict(size))
     if options.time or "milliseconds" not in record:
         record["milliseconds"] = milliseconds(size, rounds=15)
-        write(record, options.out)
+        write_record(record, options.out, PACKAGES)
     for seed in options.seeds:
         for name in options.arms:
             if f"{name}/{seed}" in record["runs"]:
                 continue
             record["runs"][f"{name}/{seed}"] = result = run(ARMS[name], size, seed)
-            write(record, options.out)
+            write_record(record, options.out, PACKAGES)
             print(name, seed, f"{result['train_cpu_s']:.0f} s", json.dumps(result["accuracy"]), flush=True)
     if options.out == OUT:
         write_page(section(record))

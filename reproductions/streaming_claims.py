@@ -22,17 +22,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 from _claims_table import write_section
+from _record import read_record, write_record
 from _toy_captioner import Arm, Size, common_start, run, use_of_memory
 from _toy_videos import VideoConfig
 
@@ -41,6 +39,7 @@ from whenwhere.layers.memory import MemoryKind
 OUT = Path(__file__).parent / "results" / "streaming_claims.json"
 KINDS: tuple[MemoryKind, ...] = ("kmeans", "temporal_pool", "spatial_pool", "ema", "adjacent_merge", "none")
 FRAMES = (64, 16, 256)
+PACKAGES = ("torch", "numpy", "tokenizers")
 
 ARMS: dict[str, dict[str, Arm]] = {
     "points": {
@@ -66,31 +65,6 @@ def settings(size: Size) -> dict[str, Any]:
     return json.loads(json.dumps({"size": dataclasses.asdict(size), "videos": dataclasses.asdict(VideoConfig())}))
 
 
-def read(out: Path, size: Size) -> dict[str, Any]:
-    """The results so far; a new record if there are none.
-
-    Raises:
-        SystemExit: the file holds results of other settings.
-    """
-    new = {"settings": settings(size), "runs": {}}
-    if not out.exists():
-        return new
-    record = json.loads(out.read_text(encoding="utf-8"))
-    if record["settings"] != new["settings"]:
-        raise SystemExit(f"{out} holds results of other settings: move it away, or give --out")
-    return record
-
-
-def write(record: dict[str, Any], out: Path) -> None:
-    """Write whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    record["versions"] = {name: version(name) for name in ("torch", "numpy", "tokenizers")}
-    record["machine"] = f"{platform.machine()}, {torch.get_num_threads()} thread"
-    part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(part, out)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, and write the results and the section of REPRODUCTIONS.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -101,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # sums come out the same everywhere, and matrices this small do not gain from more
     size = Size()
-    record = read(options.out, size)
+    record = read_record(options.out, settings(size))
     arms = {name: arm for claim in options.claims for name, arm in ARMS[claim].items()}
     for seed in options.seeds:
         missing = [name for name in arms if f"{name}/{seed}" not in record["runs"]]
@@ -112,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             waiting = {pool.submit(run, arms[name], size, seed, start): name for name in missing}
             for done in as_completed(waiting):
                 record["runs"][f"{waiting[done]}/{seed}"] = result = done.result()
-                write(record, options.out)
+                write_record(record, options.out, PACKAGES)
                 print(waiting[done], seed, json.dumps(result["scores"]), flush=True)
     if "use_of_memory" not in record:
         record["use_of_memory"] = {
@@ -120,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for kind in ("kmeans", "adjacent_merge")
             for frames in sorted(FRAMES)
         }
-        write(record, options.out)
+        write_record(record, options.out, PACKAGES)
     if options.out == OUT:
         write_section(record)
 

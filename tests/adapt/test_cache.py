@@ -11,9 +11,10 @@ import torch
 
 from adapt.conftest import MAKERS
 from whenwhere.adapt.adapted import frozen_states
-from whenwhere.adapt.cache import CachedDataset, FeatureCache, View, random_views
+from whenwhere.adapt.cache import CachedDataset, FeatureCache
 from whenwhere.adapt.linear import LinearProbe
 from whenwhere.adapt.losa import Losa, LosaConfig
+from whenwhere.adapt.views import View, random_views
 from whenwhere.errors import InputError, MediaError
 from whenwhere.media import write_image
 from whenwhere.training import Batches, FitConfig, fit

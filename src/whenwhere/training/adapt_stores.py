@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from whenwhere.adapt.adapted import Adapted, StatesAdapted
-from whenwhere.adapt.cache import Deferred, FeatureCache, View
+from whenwhere.adapt.cache import Deferred, FeatureCache
 from whenwhere.adapt.store import DiskFull
+from whenwhere.adapt.views import View
 from whenwhere.datasets.labelled_files import Example
 from whenwhere.errors import InputError
 from whenwhere.training.trained import Progress, Tested
