@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import pytest
@@ -145,15 +146,19 @@ def test_switches_leave_out_what_they_say(make_backbone):
     assert axes(frames=2, tokens="joint", channels=False, taps=(0,)) == [["joint"]]
 
 
-@pytest.mark.parametrize("recompute", [True, False])
+@pytest.mark.parametrize("frames", [None, 4])
 @pytest.mark.parametrize("recurrence", ["accumulate", "parallel", "ladder"])
+@pytest.mark.parametrize("taps", [None, (0, 1)])
 @pytest.mark.parametrize("kind", ["vit with class token", "siglip", "resnet"])
-def test_every_recurrence_learns_the_same_with_and_without_recomputing(make_backbone, kind, recurrence, recompute):
+def test_every_recurrence_learns_the_same_with_and_without_recomputing(make_backbone, kind, recurrence, taps, frames):
     backbone = make_backbone(kind)
-    pixels, gradients = pixels_for(backbone), []
-    for lean in (recompute, False):
+    pixels, gradients = pixels_for(backbone, 4 * (frames or 1)), []
+    pixels = pixels.unflatten(0, (4, frames)) if frames else pixels
+    for lean in (True, False):
         torch.manual_seed(0)
-        config = LosaConfig(rank=2, recurrence=recurrence, init="normal", scale=0.1, recompute=lean)
+        config = LosaConfig(
+            rank=2, recurrence=recurrence, init="normal", scale=0.1, recompute=lean, taps=taps, frames=frames
+        )
         gradients.append(step_once(with_random_head(Losa(backbone, "abc", config)), pixels, lr=0.0))
     for name, gradient in gradients[0].items():
         assert gradient.any(), name
@@ -208,6 +213,17 @@ def test_what_is_kept_grows_with_the_taps_and_one_tap_costs_hardly_more_than_the
     assert kept[0] <= 1.1 * (probe + map_bytes + thin)
     deeper, _ = kept_bytes(lambda: Losa(backbone, "ab", LosaConfig(rank=1, taps=(0, 2)))(pixels))
     assert deeper == kept[1]  # which layers, and how deep the backbone is below them, does not matter
+
+
+def test_a_clip_keeps_one_map_a_tap_like_its_frames_alone(make_backbone):
+    backbone = make_backbone("vit with class token")
+    frames = pixels_for(backbone, 16)
+    config = LosaConfig(rank=1, taps=(0, 1, 2))
+    images, _ = kept_bytes(lambda: Losa(backbone, "ab", config)(frames))
+    clip_config = dataclasses.replace(config, frames=16)
+    clip, _ = kept_bytes(lambda: Losa(backbone, "ab", clip_config)(frames.unflatten(0, (1, 16))))
+    one, norms = 17 * 32 * 4, 2 * 16 * 17 * 4  # the step over time of the last tap; means and deviations of each
+    assert clip <= images + one + 3 * norms
 
 
 @pytest.mark.parametrize("kind", ["vit with class token", "vit with mean pooling", "siglip", "resnet"])

@@ -1,8 +1,9 @@
 """The correction that a chain of low-rank mixers learns for frozen states, with little kept for the backward pass.
 
-Plain autograd would keep about four maps a mixer (two norms, two sums). Here the backward pass keeps one: the frozen
-state itself. All else that it needs is the states plus sums of products of thin matrices, which it computes again. The
-values are those of plain autograd up to rounding (tests compare both).
+Plain autograd would keep about four maps a mixer (two norms, two sums), six for clips. Here the backward pass keeps
+one: the frozen state itself. All else that it needs is the states plus sums of products of thin matrices, which it
+computes again. Of a step over time not even the thin input of its GELU is kept: with few frames it is nearly as large
+as a map. The values are those of plain autograd up to rounding (tests compare both).
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ class _Plan:
         self.axes = list(chain.from_iterable(axes))
         self.bounds = list(accumulate(map(len, axes), initial=0))  # steps of mixer k: bounds[k] to bounds[k + 1]
 
+    def again(self, from_output: bool) -> set[int]:
+        """Steps whose thin input is not kept: those over time, where the state of their mixer is at hand."""
+        end = self.bounds[-2] if from_output else self.bounds[-1]
+        return {i for i, axis in enumerate(self.axes[:end]) if axis == "time"}
+
 
 class _Refine(torch.autograd.Function):
     """See :func:`refine`. Steps of all mixers are numbered through; step i has the weights 2 i and 2 i + 1."""
@@ -75,6 +81,10 @@ class _Refine(torch.autograd.Function):
             # The last mixer's state need not be kept where it is the one corrected: its inputs follow from the output,
             # which whatever comes next is likely to keep anyway.
             ctx.plan, ctx.from_output = plan, plan.chained and states[-1] is last
+            again, count = plan.again(ctx.from_output), len(plan.axes)
+            for k in range(0, len(thin), 3):
+                if k // 3 % count in again:
+                    thin[k] = thin[k].new_empty(0)
             ctx.save_for_backward(*((*states[:-1], out) if ctx.from_output else states), *weights, *thin)
         return out
 
@@ -88,7 +98,8 @@ class _Refine(torch.autograd.Function):
         with torch.autocast(grad.device.type, enabled=False):
             for i, piece in enumerate(ctx.pieces):
                 d = grad[piece].to(weights[0].dtype, copy=True, memory_format=torch.contiguous_format)
-                own = thin[3 * i * count : 3 * (i + 1) * count]
+                own = list(thin[3 * i * count : 3 * (i + 1) * count])
+                _compute_again(plan, [state[piece] for state in states], weights, own, plan.again(ctx.from_output))
                 _backward(plan, [state[piece] for state in states], weights, own, d, ctx.from_output, gradients)
         return None, None, *[None] * len(states), *gradients
 
@@ -117,6 +128,22 @@ def _forward(
             a += own
     out.copy_(_sum(last, a))
     return thin
+
+
+def _compute_again(
+    plan: _Plan, states: Sequence[Tensor], weights: Sequence[Tensor], thin: list[Tensor], again: set[int]
+) -> None:
+    """Put the thin inputs of the steps ``again`` into their places, by what the steps before them add."""
+    a = torch.zeros(states[0].shape, dtype=weights[0].dtype, device=states[0].device)
+    for k, y in enumerate(states if again else ()):
+        if not plan.chained:
+            a.zero_()
+        for i in range(plan.bounds[k], min(plan.bounds[k + 1], max(again) + 1)):
+            if i in again:
+                n = _sum(y, a).sub_(thin[3 * i + 1]).mul_(thin[3 * i + 2])
+                thin[3 * i] = narrow(plan.axes[i], n, weights[2 * i])
+            if i < max(again):
+                _add(plan.axes[i], a, F.gelu(thin[3 * i]), weights[2 * i + 1], plan.scale)
 
 
 def _backward(
