@@ -1,9 +1,11 @@
 """What one optimiser step costs: LoSA against the linear probe and every other adaptation method, and from the cache.
 
-Run: python benchmarks/adaptation.py [--threads 1] [--rounds 3] [--time-frames 8] [--methods ...]
+Run: python benchmarks/adaptation.py [--threads 1] [--rounds 3] [--methods ...]
 Cost: about a quarter of an hour on one core, and 8 GB of memory for full fine-tuning.
 
-ViT-B/16 of timm at 224 pixels with random weights, 16 frames, softmax over 10 classes, AdamW, float32. Of each method:
+ViT-B/16 of timm at 224 pixels with random weights, one clip of 16 frames, softmax over 10 classes, AdamW, float32. LoSA
+mixes over time as well; the other methods take the mean of the frames. "losa, images" has the frames as a batch of 16
+images in place of a clip. Of each method:
 
 - floating point operations of forward and backward pass, counted by torch's own counter;
 - bytes that autograd keeps for the backward pass: all storages it saves that are not parameters, each once;
@@ -37,20 +39,25 @@ from whenwhere.adapt.methods import METHODS, method
 from whenwhere.backbones.vision import TimmBackbone
 
 MODEL, FRAMES, CLASSES = "vit_base_patch16_224", 16, 10
-COMPARED = ("linear", "losa", "lora", "adaptformer", "ladder", "full")
+COMPARED = ("linear", "losa", "losa, images", "lora", "adaptformer", "ladder", "full")
 
 
-def build(kind: type[Adapted]) -> tuple[Adapted, dict[str, Tensor]]:
-    """A method on the backbone, and a batch for it."""
+def build(name: str) -> tuple[Adapted, dict[str, Tensor]]:
+    """A method on the backbone, and a batch for it: one clip, or images."""
     import timm
+
+    kind, images = method(name.split(",")[0]), name.endswith("images")
 
     torch.manual_seed(0)
     backbone = TimmBackbone(timm.create_model(MODEL, pretrained=False), MODEL)
     labels = [f"class {i}" for i in range(CLASSES)]
-    model = kind(backbone, labels)
+    settings = {} if images or "frames" not in kind.Config.__dataclass_fields__ else {"frames": FRAMES}
+    model = kind(backbone, labels, kind.Config(**settings))
     torch.nn.init.normal_(model.head.weight, std=0.01)  # a zero head would hide the backward pass
-    batch = {"pixels": torch.randn(FRAMES, 3, 224, 224), "label": torch.arange(FRAMES) % CLASSES}
-    return model, batch
+    pixels = torch.randn(FRAMES, 3, 224, 224)
+    if images:
+        return model, {"pixels": pixels, "label": torch.arange(FRAMES) % CLASSES}
+    return model, {"pixels": pixels[None], "label": torch.ones(1, dtype=torch.int64)}
 
 
 def stepper(model: Adapted) -> Callable[[Any], None]:
@@ -127,7 +134,7 @@ def status(field: str) -> int:
 
 def child(name: str) -> dict[str, float]:
     """Costs of one method, in this very process."""
-    model, batch = build(method(name))
+    model, batch = build(name)
     before = status("VmRSS")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     operations, kept = counted(model, batch)
@@ -142,26 +149,26 @@ def child(name: str) -> dict[str, float]:
     }
 
 
-def step_seconds(names: list[str], rounds: int, frames: int) -> dict[str, float]:
+def step_seconds(names: list[str], rounds: int) -> dict[str, float]:
     """Least CPU seconds of a step of each method, taking turns."""
     best = dict.fromkeys(names, float("inf"))
-    built = {name: build(method(name)) for name in names}
+    built = {name: build(name) for name in names}
     steps = {name: stepper(model) for name, (model, _) in built.items()}
     for turn in range(rounds + 1):
         for name in names:
-            batch = {key: value[:frames] for key, value in built[name][1].items()}
             start = time.process_time()
-            steps[name](batch)
+            steps[name](built[name][1])
             if turn:  # the first is to warm up
                 best[name] = min(best[name], time.process_time() - start)
     return best
 
 
-def cached(rounds: int, frames: int, folder: str) -> dict[str, float]:
+def cached(rounds: int, folder: str, frames: int = 8) -> dict[str, float]:
     """LoSA from pixels against LoSA from the cache, reading included, in turns."""
-    model, batch = build(Losa)
+    model, batch = build("losa, images")
     batch = {key: value[:frames] for key, value in batch.items()}
     images = list(np.random.default_rng(0).integers(0, 256, (4 * frames, 224, 224, 3), np.uint8))
+    assert isinstance(model, Losa)
     cache = FeatureCache.of(folder, model)
     start = time.process_time()
     keys = cache.fill(images, batch=frames)
@@ -200,8 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--time-frames", type=int, default=8, help="frames of a batch for the timing")
-    parser.add_argument("--methods", nargs="+", default=list(COMPARED), choices=list(METHODS), help="losa among them")
+    parser.add_argument("--methods", nargs="+", default=list(COMPARED), choices=[*METHODS, "losa, images"])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "adaptation.json")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -209,14 +215,14 @@ def main() -> None:
     if options.child:
         print(json.dumps(child(options.child)))
         return
-    names = options.methods
+    names = list(dict.fromkeys(["losa", *options.methods]))
     results: dict[str, Any] = {}
     for name in names:
         command = [sys.executable, __file__, "--child", name, "--threads", str(options.threads)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         results[name] = json.loads(done.stdout.splitlines()[-1])
         print(name, json.dumps(results[name]), flush=True)
-    for name, seconds in step_seconds(names, options.rounds, options.time_frames).items():
+    for name, seconds in step_seconds(names, options.rounds).items():
         results[name]["step_cpu_seconds"] = seconds
     losa = results["losa"]
     ratios = {
@@ -227,11 +233,10 @@ def main() -> None:
         for name in names
     }
     with tempfile.TemporaryDirectory() as folder:
-        epoch = cached(options.rounds, options.time_frames, folder)
+        epoch = cached(options.rounds, folder)
     about = {
         "model": MODEL,
         "frames": FRAMES,
-        "frames_of_the_timing": options.time_frames,
         "threads": options.threads,
         "torch": torch.__version__,
         "machine": platform.machine(),
