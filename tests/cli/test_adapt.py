@@ -18,6 +18,7 @@ import torch
 from tiny_backbones import TINY_VIT, write_timm
 from whenwhere.cli import main
 from whenwhere.media import write_image, write_video
+from whenwhere.training.trained import TrainedAdapter
 
 COLOURS = {"blue": (20, 40, 200), "green": (30, 190, 40), "red": (210, 30, 20)}
 NEEDS_PEFT = pytest.mark.skipif(find_spec("peft") is None, reason="needs the extra adapt")
@@ -134,12 +135,52 @@ def test_clips(run, tmp_path, backbones):
     assert "4 frames of each clip" in Path("mine/card.md").read_text()
     code, out, _ = run("predict", "mine", "clips/sinks/0.mp4", "clips/rises")
     assert code == 0 and [line.split()[1] for line in out.splitlines()] == ["sinks"] + ["rises"] * 8
-    for method in ("linear", "ladder"):
-        code, out, err = run(*command[:4], "--frames", 4, "--epochs", 1, "--method", method, "--out", method)
+    for method in ("linear", "ladder", "adaptformer"):  # of the others tests/adapt/test_clips.py
+        command = (*command[:4], "--frames", 4, "--epochs", 1, "--method", method, "--out", method)
+        code, out, err = run(*command)
         assert code == 0 and "on 2 test examples" in out, err
         assert run("evaluate", method, "clips")[0] == 0
-    code, _, err = run(*command, "--method", "adaptformer", "--out", "other")
-    assert code == 2 and "losa, linear or ladder, which take clips" in err and not Path("other").exists()
+        code, out, err = run("predict", method, "clips/sinks/0.mp4", "--jsonl", "--top", 2)
+        (said,) = TrainedAdapter.load(method).predict(["clips/sinks/0.mp4"])
+        told = {row["label"]: row["probability"] for row in json.loads(out)["classes"]}
+        assert code == 0 and told == {label: pytest.approx(chance, abs=1e-6) for label, chance in said}
+    code, out, err = run("search-placement", "clips", "--backbone", backbones["vit"], "--count", 2, "--frames", 3)
+    assert code == 0 and out.rstrip().endswith("--placement placement.json --frames 3")
+    assert json.loads(Path("placement.json").read_text())["settings"]["images"] == 14 * 3  # of 16 clips, 2 are held out
+
+
+def test_a_clip_is_the_mean_of_its_frames_where_the_method_is_for_images(run, tmp_path, backbones):
+    """Which of two colours is seen more often: a frame alone does not tell it."""
+    rng = np.random.default_rng(0)
+    for label, share in {"blue": 1, "red": 7}.items():
+        (tmp_path / "clips" / label).mkdir(parents=True)
+        for number in range(5):
+            frames = [noisy("red" if at < share else "blue", rng.integers(1000)) for at in rng.permutation(8)]
+            write_video(tmp_path / "clips" / label / f"{number}.mp4", frames, 8)
+    command = (
+        "adapt",
+        "clips",
+        "--backbone",
+        backbones["vit"],
+        "--method",
+        "adaptformer",
+        "--epochs",
+        20,
+        "--lr",
+        0.02,
+    )
+    assert (
+        run(*command, "--out", "mine")[0] == 0 and accuracy("mine") == 1.0
+    )  # with the 8 frames that are taken unasked
+    code, out, _ = run("predict", "mine", "clips/red/0.mp4", "clips/blue")
+    assert code == 0 and [line.split()[1] for line in out.splitlines()] == ["red"] + ["blue"] * 5
+
+
+def test_frames_among_the_settings_are_refused_before_anything_is_made(run, data, backbones):
+    command = ("adapt", data, "--backbone", backbones["vit"], "--out", "mine")
+    for wrong in (("--set", "frames=3"), ("--set", "frames=1"), ("--frames", 2, "--set", "frames=3")):
+        code, _, err = run(*command, *wrong)
+        assert code == 2 and "the option frames, which sets it" in err and not Path("mine").exists()
 
 
 def _start(arguments, folder):
