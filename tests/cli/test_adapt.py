@@ -176,6 +176,32 @@ def test_a_clip_is_the_mean_of_its_frames_where_the_method_is_for_images(run, tm
     assert code == 0 and [line.split()[1] for line in out.splitlines()] == ["red"] + ["blue"] * 5
 
 
+def test_a_set_by_name_is_data_everywhere(run, tmp_path, backbones):
+    (tmp_path / "c").mkdir()
+    for batch, count in (("data_batch_1", 12), ("test_batch", 4)):
+        rows = [
+            bytes([at % 2])
+            + bytes([(230, 30)[at % 2]]) * 1024
+            + bytes([(20, 190)[at % 2]]) * 1024
+            + bytes(1023 * b"x")
+            + bytes([at])
+            for at in range(count)
+        ]
+        (tmp_path / "c" / f"{batch}.bin").write_bytes(b"".join(rows))
+    (tmp_path / "c" / "batches.meta.txt").write_text("red\ngreen\n")
+    backbone = ("--backbone", backbones["vit"])
+    code, out, err = run("adapt", "cifar10:c", *backbone, "--epochs", 15, "--lr", 0.02, "--out", "mine")
+    assert code == 0 and "accuracy 1.0000 on 4 test examples" in out and "1 of 5 training files" in err
+    assert json.loads(Path("mine/predictions.jsonl").read_text().splitlines()[3])["file"] == "c/test_batch.bin!3"
+    assert json.loads(Path("mine/recipe.json").read_text())["data"] == f"cifar10:{tmp_path / 'c'}"
+    code, out, _ = run("evaluate", "mine", "cifar10:c")
+    assert code == 0 and out.splitlines()[1:] == ["  green: 2 of 2", "  red: 2 of 2"]
+    assert run("search-placement", "cifar10:c", *backbone, "--count", 1)[0] == 0
+    for command in (("adapt",), ("evaluate", "mine"), ("search-placement",)):
+        code, out, err = run(*command, "cifar:c", *(backbone if len(command) == 1 else ()))
+        assert code == 2 and out == "" and "no reader 'cifar'" in err and "one of digits, cifar10:FOLDER" in err
+
+
 def test_frames_among_the_settings_are_refused_before_anything_is_made(run, data, backbones):
     command = ("adapt", data, "--backbone", backbones["vit"], "--out", "mine")
     for wrong in (("--set", "frames=3"), ("--set", "frames=1"), ("--frames", 2, "--set", "frames=3")):

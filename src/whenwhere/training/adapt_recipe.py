@@ -182,7 +182,12 @@ def claim(folder: Path, recipe: AdaptRecipe, data: LabelledFiles, content: str) 
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot make the folder {folder}: {reason}", "a place that you may write to") from error
-    facts = {"data": str(Path(data.source).absolute()), "content": content, "classes": list(data.classes)}
+    source = Path(data.source)
+    facts = {
+        "data": str(source.absolute()) if source.exists() else data.source,
+        "content": content,
+        "classes": list(data.classes),
+    }
     write_text(folder / RECIPE, json.dumps({**facts, **_plain(recipe)}, indent=1) + "\n")
 
 
