@@ -18,6 +18,7 @@ import torch
 from tiny_backbones import TINY_VIT, write_timm
 from whenwhere.cli import main
 from whenwhere.media import write_image, write_video
+from whenwhere.training.trained import TrainedAdapter
 
 COLOURS = {"blue": (20, 40, 200), "green": (30, 190, 40), "red": (210, 30, 20)}
 NEEDS_PEFT = pytest.mark.skipif(find_spec("peft") is None, reason="needs the extra adapt")
@@ -134,12 +135,78 @@ def test_clips(run, tmp_path, backbones):
     assert "4 frames of each clip" in Path("mine/card.md").read_text()
     code, out, _ = run("predict", "mine", "clips/sinks/0.mp4", "clips/rises")
     assert code == 0 and [line.split()[1] for line in out.splitlines()] == ["sinks"] + ["rises"] * 8
-    for method in ("linear", "ladder"):
-        code, out, err = run(*command[:4], "--frames", 4, "--epochs", 1, "--method", method, "--out", method)
+    for method in ("linear", "ladder", "adaptformer"):  # of the others tests/adapt/test_clips.py
+        command = (*command[:4], "--frames", 4, "--epochs", 1, "--method", method, "--out", method)
+        code, out, err = run(*command)
         assert code == 0 and "on 2 test examples" in out, err
         assert run("evaluate", method, "clips")[0] == 0
-    code, _, err = run(*command, "--method", "adaptformer", "--out", "other")
-    assert code == 2 and "losa, linear or ladder, which take clips" in err and not Path("other").exists()
+        code, out, err = run("predict", method, "clips/sinks/0.mp4", "--jsonl", "--top", 2)
+        (said,) = TrainedAdapter.load(method).predict(["clips/sinks/0.mp4"])
+        told = {row["label"]: row["probability"] for row in json.loads(out)["classes"]}
+        assert code == 0 and told == {label: pytest.approx(chance, abs=1e-6) for label, chance in said}
+    code, out, err = run("search-placement", "clips", "--backbone", backbones["vit"], "--count", 2, "--frames", 3)
+    assert code == 0 and out.rstrip().endswith("--placement placement.json --frames 3")
+    assert json.loads(Path("placement.json").read_text())["settings"]["images"] == 14 * 3  # of 16 clips, 2 are held out
+
+
+def test_a_clip_is_the_mean_of_its_frames_where_the_method_is_for_images(run, tmp_path, backbones):
+    """Which of two colours is seen more often: a frame alone does not tell it."""
+    rng = np.random.default_rng(0)
+    for label, share in {"blue": 1, "red": 7}.items():
+        (tmp_path / "clips" / label).mkdir(parents=True)
+        for number in range(5):
+            frames = [noisy("red" if at < share else "blue", rng.integers(1000)) for at in rng.permutation(8)]
+            write_video(tmp_path / "clips" / label / f"{number}.mp4", frames, 8)
+    command = (
+        "adapt",
+        "clips",
+        "--backbone",
+        backbones["vit"],
+        "--method",
+        "adaptformer",
+        "--epochs",
+        20,
+        "--lr",
+        0.02,
+    )
+    assert (
+        run(*command, "--out", "mine")[0] == 0 and accuracy("mine") == 1.0
+    )  # with the 8 frames that are taken unasked
+    code, out, _ = run("predict", "mine", "clips/red/0.mp4", "clips/blue")
+    assert code == 0 and [line.split()[1] for line in out.splitlines()] == ["red"] + ["blue"] * 5
+
+
+def test_a_set_by_name_is_data_everywhere(run, tmp_path, backbones):
+    (tmp_path / "c").mkdir()
+    for batch, count in (("data_batch_1", 12), ("test_batch", 4)):
+        rows = [
+            bytes([at % 2])
+            + bytes([(230, 30)[at % 2]]) * 1024
+            + bytes([(20, 190)[at % 2]]) * 1024
+            + bytes(1023 * b"x")
+            + bytes([at])
+            for at in range(count)
+        ]
+        (tmp_path / "c" / f"{batch}.bin").write_bytes(b"".join(rows))
+    (tmp_path / "c" / "batches.meta.txt").write_text("red\ngreen\n")
+    backbone = ("--backbone", backbones["vit"])
+    code, out, err = run("adapt", "cifar10:c", *backbone, "--epochs", 15, "--lr", 0.02, "--out", "mine")
+    assert code == 0 and "accuracy 1.0000 on 4 test examples" in out and "1 of 5 training files" in err
+    assert json.loads(Path("mine/predictions.jsonl").read_text().splitlines()[3])["file"] == "c/test_batch.bin!3"
+    assert json.loads(Path("mine/recipe.json").read_text())["data"] == f"cifar10:{tmp_path / 'c'}"
+    code, out, _ = run("evaluate", "mine", "cifar10:c")
+    assert code == 0 and out.splitlines()[1:] == ["  green: 2 of 2", "  red: 2 of 2"]
+    assert run("search-placement", "cifar10:c", *backbone, "--count", 1)[0] == 0
+    for command in (("adapt",), ("evaluate", "mine"), ("search-placement",)):
+        code, out, err = run(*command, "cifar:c", *(backbone if len(command) == 1 else ()))
+        assert code == 2 and out == "" and "no reader 'cifar'" in err and "one of digits, cifar10:FOLDER" in err
+
+
+def test_frames_among_the_settings_are_refused_before_anything_is_made(run, data, backbones):
+    command = ("adapt", data, "--backbone", backbones["vit"], "--out", "mine")
+    for wrong in (("--set", "frames=3"), ("--set", "frames=1"), ("--frames", 2, "--set", "frames=3")):
+        code, _, err = run(*command, *wrong)
+        assert code == 2 and "the option frames, which sets it" in err and not Path("mine").exists()
 
 
 def _start(arguments, folder):

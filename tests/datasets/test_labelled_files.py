@@ -37,6 +37,21 @@ def test_class_folders_get_a_fixed_split_that_is_told(tmp_path):
     assert list(data.labels(data.of("test"))) == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("column", ["image", "video", "clip", "path"])
+def test_the_file_column_of_a_table_has_several_names(tmp_path, column):
+    for name in ("a.png", "b.png"):
+        _picture(tmp_path / name, 9)
+    (tmp_path / "t.csv").write_text(f"label,{column},split\ncat,a.png,train\ndog,b.png,train\n")
+    (tmp_path / "t.jsonl").write_text(json.dumps({column: "a.png", "label": "cat"}) + "\n")
+    data = read_labelled(tmp_path / "t.csv")
+    assert [(e.path.name, e.label) for e in data.examples] == [("a.png", "cat"), ("b.png", "dog")]
+    assert read_labelled(tmp_path / "t.jsonl", labelled=False).examples[0].path.name == "a.png"
+    (tmp_path / "t.csv").write_text(f"label,{column},image\ncat,a.png,b.png\n")
+    if column != "image":
+        with pytest.raises(InputError, match=f"line 2 has image and {column}; expected one file"):
+            read_labelled(tmp_path / "t.csv")
+
+
 def test_folders_of_splits_and_what_is_passed_over(tmp_path):
     _classes(tmp_path / "training"), _classes(tmp_path / "Valid", 1), _classes(tmp_path / "eval", 2)
     (tmp_path / "training" / "cat" / "notes.txt").write_text("x")

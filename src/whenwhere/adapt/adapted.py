@@ -81,7 +81,7 @@ class Adapted(nn.Module):
         """The adapted image vector that the linear head reads.
 
         Args:
-            pixels: float (B, 3, size, size), normalised by ``backbone.preprocess``; methods for video take
+            pixels: float (B, 3, size, size), normalised by ``backbone.preprocess``; methods that read states only take
                 (B, T, 3, size, size) too.
 
         Returns:
@@ -89,16 +89,28 @@ class Adapted(nn.Module):
         """
         raise NotImplementedError
 
+    def clip_vector(self, pixels: Tensor) -> Tensor:
+        """The vector of clips: of methods for images, the mean of what :meth:`vector` gives of each frame alone.
+
+        Args:
+            pixels: float (B, T, 3, size, size).
+
+        Returns:
+            (B, width).
+        """
+        return self.vector(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2]).mean(1)
+
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (B, classes); ``pixels`` as in :meth:`vector`."""
-        vector = self.vector(pixels.to(dtype_of(self.backbone, pixels.dtype)))
+        """Logits (B, classes) of images, float (B, 3, size, size), or of clips, (B, T, 3, size, size)."""
+        pixels = pixels.to(dtype_of(self.backbone, pixels.dtype))
+        vector = self.clip_vector(pixels) if pixels.ndim == 5 else self.vector(pixels)
         return self.head(vector.to(self.head.weight.dtype))
 
     def loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Softmax cross-entropy, for :func:`whenwhere.training.fit`.
 
         Args:
-            batch: "pixels" as in :meth:`vector` and "label", int64 (B,).
+            batch: "pixels" as in :meth:`forward` and "label", int64 (B,).
 
         Returns:
             "loss", and "accuracy" in 0..1 without gradient.
@@ -227,6 +239,10 @@ class StatesAdapted(Adapted):
 
     def vector(self, pixels: Tensor) -> Tensor:
         return self.vector_of(self.frozen_states(pixels))
+
+    def clip_vector(self, pixels: Tensor) -> Tensor:
+        """The vector of clips, from the states of all their frames."""
+        return self.vector(pixels)
 
     def loss(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """As :meth:`Adapted.loss`; a batch may hold "states" (one tensor per tap) in place of "pixels"."""

@@ -17,8 +17,9 @@ Data = Annotated[
     tyro.conf.Positional,
     tyro.conf.arg(
         metavar="DATA",
-        help="a folder of class folders (CLASS/FILE or SPLIT/CLASS/FILE), a .zip of one, or a .csv or .jsonl table "
-        "with the columns image, label and perhaps split.",
+        help="a folder of class folders (CLASS/FILE or SPLIT/CLASS/FILE), a .zip of one, a .csv or .jsonl table "
+        "with the columns image (or video), label and perhaps split, or digits, cifar10:FOLDER, cifar100:FOLDER or "
+        "mnist:FOLDER.",
     ),
 ]
 

@@ -28,6 +28,7 @@ def search_placement(
     *,
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("placement.json"),
     backbone: str = "vit-tiny",
+    frames: int | None = None,
     count: int = 6,
     gamma: float = 0.6,
     kinds: Kinds = ("sequential", "parallel", "long_range", "recurrent"),
@@ -42,6 +43,7 @@ def search_placement(
         data: see above; only training examples are used.
         out: the placement, .json; the picture has the same name and .png.
         backbone: vit-tiny, timm:NAME, or a folder; a transformer.
+        frames: pictures of each clip; 8 where the data are videos. Each counts as a picture of the clip's class.
         count: adapters to place.
         gamma: how much an edge near a chosen one loses, 0 (nothing) to below 1.
         kinds: of edges allowed; a recurrent one costs up to a second pass.
@@ -59,6 +61,7 @@ def search_placement(
         found = place_adapters(
             data,
             backbone=backbone,
+            frames=frames,
             count=count,
             gamma=gamma,
             kinds=kinds,
@@ -74,5 +77,6 @@ def search_placement(
     print(summary)
     print(f"in {out} and {out.with_suffix('.png')}; train with it:")
     place, source = shlex.quote(str(out)), shlex.quote(str(data))
-    print(f"  whenwhere adapt {source} --method placed --backbone {shlex.quote(backbone)} --placement {place}")
+    more = "" if frames is None else f" --frames {frames}"
+    print(f"  whenwhere adapt {source} --method placed --backbone {shlex.quote(backbone)} --placement {place}{more}")
     return 0

@@ -5,7 +5,8 @@ What a person who wants to adapt a model already has:
 - ``CLASS/FILE`` or ``SPLIT/CLASS/FILE`` in a folder; splits are called train, val (valid, validation) and test (eval);
 - the same inside one or several ``.zip`` files, read without unpacking them;
 - a CSV file with the columns ``image`` and ``label`` (and ``split``), or JSON Lines with these keys; paths are relative
-  to the file.
+  to the file. For clips the column may be called ``video``, ``clip`` or ``path``;
+- a well-known set by its name (:mod:`whenwhere.datasets.named_sets`).
 
 Nothing is decoded here: an :class:`Example` reads its bytes or its pictures when it is asked.
 """
@@ -39,6 +40,7 @@ _SPLITS = {
 }
 SPLITS = ("train", "val", "test")
 _SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+_COLUMNS = ("image", "video", "clip", "path")  # of a table, any one of them
 _SHARE = 5  # one in so many is held out where the data has no split
 
 
@@ -171,18 +173,28 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     the names alone, is held out as "test", and a note says so.
 
     Args:
-        data: a folder, a ``.zip`` file, or a ``.csv`` or ``.jsonl`` table.
+        data: a folder, a ``.zip`` file, a ``.csv`` or ``.jsonl`` table, or a name such as ``"cifar10:FOLDER"``.
         labelled: whether at least two classes and a "train" split must be there.
 
     Raises:
         InputError: nothing usable in it; a bad line of a table is named by its number.
     """
+    from whenwhere.datasets.named_sets import FORMS, read_named  # which needs this module
+
     path = Path(data).expanduser()
-    if not path.exists():
-        raise InputError(f"{path} does not exist", "a folder of class folders, a .zip, or a .csv or .jsonl table")
+    named = None if path.exists() else read_named(os.fspath(data))
+    if named is None and not path.exists():
+        raise InputError(
+            f"{path} does not exist",
+            f"a folder of class folders, a .zip, a .csv or .jsonl table, or one of {', '.join(FORMS)}",
+        )
     suffix = path.suffix.lower()
     notes: list[str] = []
-    if path.is_dir():
+    examples: list[Example]
+    if named is not None:
+        source, examples, notes = named
+        path = Path(source)
+    elif path.is_dir():
         zips = sorted(file for file in path.iterdir() if file.suffix.lower() == ".zip")
         pairs = [(Path(dirpath), sorted(names)) for dirpath, _, names in sorted(os.walk(path))]
         rows = [
@@ -318,19 +330,23 @@ def _table(path: Path, suffix: str) -> list[Example]:
 
 
 def _entry(table: Path, place: str, row: dict[str, str]) -> Example:
-    for column in ("image", "label"):
-        if not row.get(column, "").strip():
-            raise InputError(f"{place} has no {column!r}", "image and label (and split) in every line")
+    named = [column for column in _COLUMNS if row.get(column, "").strip()]
+    if not named or not row.get("label", "").strip():
+        raise InputError(
+            f"{place} has no {'label' if named else 'image'!r}",
+            "image (or video, clip or path) and label (and split) in every line",
+        )
+    if len(named) > 1:
+        raise InputError(f"{place} has {' and '.join(named)}", "one file in every line")
+    given = row[named[0]]
     split = row.get("split", "").strip()
     if split and split.lower() not in _SPLITS:
         raise InputError(f"{place}: split {split!r}", f"one of {', '.join(SPLITS)}")
-    if "\0" in row["image"]:
-        raise InputError(f"{place}: image {row['image']!r}", "a path")
-    file = table.parent / row["image"].strip()
+    if "\0" in given:
+        raise InputError(f"{place}: {named[0]} {given!r}", "a path")
+    file = table.parent / given.strip()
     if file.suffix.lower() not in _SUFFIXES:
-        raise InputError(
-            f"{place}: {row['image']} is neither picture nor video by its suffix", "a .jpg, .png, .mp4 ..."
-        )
+        raise InputError(f"{place}: {given} is neither picture nor video by its suffix", "a .jpg, .png, .mp4 ...")
     if not file.is_file():
         raise InputError(f"{place}: {file} does not exist", "a file, with its path relative to the table")
     return Example(file, row["label"].strip(), _SPLITS.get(split.lower(), ""), place=place)

@@ -118,6 +118,7 @@ def place_adapters(
     data: str | os.PathLike[str] | LabelledFiles,
     *,
     backbone: str = "vit-tiny",
+    frames: int | None = None,
     count: int = 6,
     gamma: float = 0.6,
     kinds: Sequence[str] = ("sequential", "parallel", "long_range", "recurrent"),
@@ -126,13 +127,16 @@ def place_adapters(
     tell: Tell = lambda line: None,
     progress: Progress = lambda done, of, what: None,
 ) -> tuple[Placement, str]:
-    """Choose where a few adapters should go in a transformer, for labelled pictures.
+    """Choose where a few adapters should go in a transformer, for labelled pictures or clips.
+
+    Of clips every frame is measured as a picture of the clip's class.
 
     Args:
         data: as :func:`whenwhere.datasets.labelled_files.read_labelled` takes it, or gave it.
         backbone: a transformer; see :func:`whenwhere.backbones.vision.vision`.
+        frames: of each clip; None is 8 for videos, and 1 for pictures.
         count, gamma, kinds, seed: see :func:`whenwhere.adapt.search.search_placement`.
-        examples: training pictures to measure gradients on, drawn at random; more than the transformer is wide is best.
+        examples: training pictures or clips to measure on, drawn at random; best more than the transformer is wide.
         tell, progress: called with lines for a person, and with (done, of, what).
 
     Returns:
@@ -142,18 +146,20 @@ def place_adapters(
         InputError: the data or the backbone cannot be used.
     """
     files = data if isinstance(data, LabelledFiles) else read_labelled(data)
-    if files.has_videos:
-        raise InputError(f"{files.source} holds videos", "pictures", "write frames of them to files first")
+    if frames is None:
+        frames = CLIP_FRAMES if files.has_videos else 1
     if examples < 2:
         raise InputError(f"examples={examples}", "2 or more")
+    if not 1 <= frames <= 1024:
+        raise InputError(f"frames={frames}", "1 to 1024")
     encoder = vision(backbone)
     anatomy(encoder)  # a CNN is told before the files are read
     train = files.of("train")
     order = np.random.default_rng(seed).permutation(len(train))[:examples]
-    pictures, labels, bad = [], [], []
+    clips, labels, bad = [], [], []
     for at, number in enumerate(order.tolist(), 1):
         try:
-            pictures.append(encoder.preprocess(train[number].pictures())[0])
+            clips.append(encoder.preprocess(train[number].pictures(frames)))
             labels.append(files.classes.index(train[number].label))
         except InputError as error:
             bad.append((train[number], error))
@@ -162,13 +168,16 @@ def place_adapters(
         raise InputError(left_out(bad), "pictures that decode")
     if bad:
         tell(left_out(bad))
-    if len(pictures) < encoder.width:
-        tell(f"{len(pictures)} pictures are fewer than the transformer is wide ({encoder.width}): ranks are capped")
-    steps = -(-len(pictures) // _BATCH)
+    pictures = len(clips) * frames
+    if pictures < encoder.width:
+        tell(f"{pictures} pictures are fewer than the transformer is wide ({encoder.width}): ranks are capped")
+    at_once = max(1, _BATCH // frames)
+    steps = -(-len(clips) // at_once)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(pictures), _BATCH):
-            yield torch.stack(pictures[start : start + _BATCH]), torch.tensor(labels[start : start + _BATCH])
+        for start in range(0, len(clips), at_once):
+            some = slice(start, start + at_once)
+            yield torch.cat(clips[some]), torch.tensor(labels[some]).repeat_interleave(frames)
 
     found = search_placement(
         encoder,

@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import torch
 from filelock import FileLock, Timeout
 
-from whenwhere.adapt.adapted import Adapted, StatesAdapted
+from whenwhere.adapt.adapted import Adapted
 from whenwhere.adapt.methods import method
 from whenwhere.backbones.vision import Backbone
 from whenwhere.cache import cache_dir
@@ -29,7 +29,6 @@ from whenwhere.results.files import write_text
 from whenwhere.training.trained import RECIPE
 
 RUN = "run"  # the folder of the checkpoints
-CLIPS = "losa, linear or ladder, which take clips"
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,6 @@ class AdaptRecipe:
             raise InputError(f"size={self.size}", "16 to 4096 pixels")
         object.__setattr__(self, "settings", {name: _tuples(value) for name, value in self.settings.items()})
         kind = method(self.method)
-        if self.frames > 1 and not issubclass(kind, StatesAdapted):
-            raise InputError(f"method {self.method!r} for clips", CLIPS)
         known, hints = {item.name: item for item in dataclasses.fields(kind.Config)}, get_type_hints(kind.Config)
         for name, value in self.settings.items():
             if name not in known:
@@ -91,6 +88,12 @@ class AdaptRecipe:
             if not _fits(value, hints[name]):
                 expected = str(known[name].type).replace(" | ", " or ")
                 raise InputError(f"setting {name}={value!r} of method {self.method!r}", expected)
+        wanted = self.frames if self.frames > 1 else None
+        if self.settings.get("frames", wanted) != wanted:
+            raise InputError(
+                f"setting frames={self.settings['frames']} of method {self.method!r} for examples of {self.frames}",
+                "the option frames, which sets it",
+            )
 
     def build(self, backbone: Backbone, classes: Sequence[str]) -> Adapted:
         """The untrained adapter; the same one each time.
@@ -179,7 +182,12 @@ def claim(folder: Path, recipe: AdaptRecipe, data: LabelledFiles, content: str) 
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot make the folder {folder}: {reason}", "a place that you may write to") from error
-    facts = {"data": str(Path(data.source).absolute()), "content": content, "classes": list(data.classes)}
+    source = Path(data.source)
+    facts = {
+        "data": str(source.absolute()) if source.exists() else data.source,
+        "content": content,
+        "classes": list(data.classes),
+    }
     write_text(folder / RECIPE, json.dumps({**facts, **_plain(recipe)}, indent=1) + "\n")
 
 

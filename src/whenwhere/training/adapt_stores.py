@@ -23,7 +23,7 @@ from whenwhere.training.trained import Progress, Tested
 
 _SHARE_OF_MEMORY = 0.4  # of what is free, for the activations of one piece
 _SHARE_FOR_PICTURES = 0.25  # of what is free, for decoded pictures
-_TEST_BATCH = 64
+_TEST_PICTURES = 64  # in a batch, frames of clips counted each
 _FILL = 32  # examples between two reports of progress
 
 
@@ -31,6 +31,7 @@ class Store(Protocol):
     """Examples, ready for a method."""
 
     cached: tuple[int, int]
+    frames: int
 
     def take(self, hashes: Mapping[Example, str], progress: Progress) -> list[tuple[Example, InputError]]:
         """Read examples, given with the hashes of their content; returns those that cannot be decoded."""
@@ -78,10 +79,11 @@ class Pixels:
 
     Args:
         model: whose backbone they are for.
+        frames: pictures of a clip; 1 for images.
     """
 
-    def __init__(self, model: Adapted) -> None:
-        self.model, self.cached = model, (0, 0)
+    def __init__(self, model: Adapted, frames: int = 1) -> None:
+        self.model, self.frames, self.cached = model, frames, (0, 0)
         self._kept: dict[Example, Tensor] = {}
         self._room = int(_SHARE_FOR_PICTURES * psutil.virtual_memory().available)
 
@@ -100,12 +102,15 @@ class Pixels:
         return bad
 
     def _squashed(self, example: Example) -> Tensor:
-        """uint8 (3, s, s)."""
+        """uint8 (3, s, s), of clips (T, 3, s, s)."""
         found = self._kept.get(example)
-        return self.model.backbone.squash(example.pictures())[0] if found is None else found
+        if found is not None:
+            return found
+        clip = self.model.backbone.squash(example.pictures(self.frames))
+        return clip if self.frames > 1 else clip[0]
 
     def batch(self, examples: Sequence[tuple[Example, bool]], labels: Tensor) -> dict[str, Any]:
-        """As :meth:`Store.batch`, with "pixels", normalised (n, 3, s, s)."""
+        """As :meth:`Store.batch`, with "pixels", normalised (n, 3, s, s) or (n, T, 3, s, s)."""
         squashed = [self._squashed(e).flip(-1) if mirrored else self._squashed(e) for e, mirrored in examples]
         return {"pixels": self.model.backbone.normalise(torch.stack(squashed)), "label": labels}
 
@@ -185,9 +190,9 @@ def examine(
 ) -> Tested:
     """What a model says of examples that a store has taken."""
     model.eval()
-    rows = []
-    for start in range(0, len(examples), _TEST_BATCH):
-        part = examples[start : start + _TEST_BATCH]
+    rows, at_once = [], max(1, _TEST_PICTURES // store.frames)
+    for start in range(0, len(examples), at_once):
+        part = examples[start : start + at_once]
         batch = store.batch([(example, False) for example in part], torch.from_numpy(labels[start : start + len(part)]))
         with torch.no_grad():
             rows.append(_logits(model, batch).float().softmax(1).numpy())

@@ -135,7 +135,7 @@ def adapt_files(
     store: Store = (
         States(model, recipe.frames, Path(cache) if cache else folder / _STATES, recipe.mirror)
         if isinstance(model, StatesAdapted)
-        else Pixels(model)
+        else Pixels(model, recipe.frames)
     )
     bad += store.take(hashes, progress)
     if bad and (strict or len(bad) == len(everything)):

@@ -193,7 +193,7 @@ def say(
     examples: Sequence[Example],
     frames: int = 1,
     *,
-    batch: int = 32,
+    pictures: int = 32,
     progress: Progress = lambda done, of, what: None,
 ) -> tuple[np.ndarray, list[tuple[Example, InputError]]]:
     """Probabilities of files, decoded one batch at a time.
@@ -202,13 +202,13 @@ def say(
         model: in any mode; it is put into evaluation mode.
         examples: pictures or clips.
         frames: pictures of each clip; 1 for images.
-        batch: files in memory at a time.
+        pictures: in memory at a time, frames of clips counted each; a whole clip at least.
         progress: called with (done, of, what).
 
     Returns:
         Float32 (n, classes) of those that decode, in their order, and the others with the reason.
     """
-    rows, bad = [], []
+    rows, bad, batch = [], [], max(1, pictures // frames)
     model.eval()
     for start in range(0, len(examples), batch):
         pixels = []
