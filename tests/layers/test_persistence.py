@@ -57,6 +57,16 @@ def test_round_trip(tmp_path):
     assert other.second.weight is other.first.weight
 
 
+def test_weights_are_as_readable_as_their_folder(tmp_path):
+    """safetensors writes for the owner alone; what is shared by its folder is to be shared."""
+    for mode, wanted in ((0o755, 0o644), (0o750, 0o640), (0o700, 0o600)):
+        folder = tmp_path / f"{mode:o}"
+        folder.mkdir(mode=mode)
+        folder.chmod(mode)
+        save(folder)
+        assert (folder / "model.safetensors").stat().st_mode & 0o777 == wanted
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_on_disk_is_float32_in_use(tmp_path, dtype):
     save(tmp_path, dtype=dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,23 @@ def test_what_cannot_be_drawn_is_said(tmp_path, draw, words):
     with pytest.raises(InputError, match=words):
         draw(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_no_font_can_write_raises_no_warning_of_another_library(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        charts.confusion(tmp_path / "a.png", np.eye(2), ["cat", "\U00013080 \u732b"])
+
+
+def test_steps_are_whole_numbers(tmp_path, monkeypatch):
+    ticks = []
+
+    def keep(figure, path):
+        figure.canvas.draw()
+        ticks.append(figure.axes[0].get_xticks())
+
+    monkeypatch.setattr(charts, "_write", keep)
+    charts.curves(tmp_path / "a.png", {"loss": {"train": ((1, 2, 3), (2.0, 1.0, 0.5))}})
+    charts.curves(tmp_path / "a.png", {"loss": {"train": ((0.1, 0.2, 0.3), (2.0, 1.0, 0.5))}})
+    assert all(float(tick).is_integer() for tick in ticks[0])
+    assert not all(float(tick).is_integer() for tick in ticks[1])

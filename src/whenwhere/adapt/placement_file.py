@@ -91,7 +91,7 @@ class Placement:
 
         Args:
             path: the ``.png`` to write.
-            title: above it.
+            title: above it; by default how many are chosen.
 
         Raises:
             InputError: a placement without scores, or a file that cannot be written.
@@ -106,9 +106,9 @@ class Placement:
             names,
             rows="source node",
             columns="target node",
-            title=title,
+            title=title or f"{len(self.edges)} chosen edges, framed",
             low=float(np.quantile(self.scores, 0.1)),  # the last nodes are often far below all others
-            bar=f"{self.settings.get('score', 'score')} of the gradient (lowest tenth alike)".replace("_", " "),
+            bar=f"{self.settings.get('score', 'score')} of the gradient; lowest tenth drawn alike".replace("_", " "),
             marks=self.edges,
         )
 

@@ -24,6 +24,7 @@ PYTHON = (3, 10)
 FREE_BYTES = 1_000_000_000
 _OPTIONAL_FOR = {
     "lm": "a language model as captioner",
+    "adapt": "the methods lora and peft of adapt",
     "draw": "supervision.Detections",
     "demo": "the photos of the demo",
     "detection": "AP of boxes",

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from whenwhere.errors import InputError, WeightsError
+from whenwhere.results.files import let_read
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -53,6 +54,7 @@ def save_model(folder: str | os.PathLike[str], module: nn.Module, schema: str, c
         try:
             if path is weights:
                 save_file(tensors, temporary, metadata={"format": "pt"})
+                let_read(temporary)
             else:
                 temporary.write_text(text, encoding="utf-8")
             os.replace(temporary, path)

@@ -6,6 +6,7 @@ Each function writes one file, whole or not at all, and returns its path. Nothin
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ _INK, _PALE = "#1b1f24", "#d8dee4"
 _COLOURS = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#57606a", "#0a7ea4")
 _CELLS_WITH_NUMBERS = 20  # rows and columns above which numbers in the cells could not be read
 _CELLS_WITH_NAMES = 60
+# where a machine has them: for names in scripts that matplotlib's own font lacks
+_MORE_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Microsoft YaHei",
+    "Yu Gothic", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS",
+)  # fmt: skip
 
 
 def curves(
@@ -53,6 +59,8 @@ def curves(
             axes.plot(xs, ys, label=line, color=colour, linewidth=1.6, marker="o" if len(xs) < 3 else "")
         axes.set_xlabel(x)
         axes.set_ylabel(name)
+        if all(float(at).is_integer() for xs, _ in lines.values() for at in xs):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         _plain(axes)
         if len(lines) > 1:
             axes.legend(frameon=False, fontsize=8)
@@ -188,8 +196,12 @@ def points(
 
 
 def _figure(width: float, height: float, title: str) -> Figure:
+    import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import fontManager
 
+    found = {font.name for font in fontManager.ttflist}
+    matplotlib.rcParams["font.family"] = ["DejaVu Sans", *(name for name in _MORE_FONTS if name in found)]
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     if title:
         figure.suptitle(title, fontsize=10, color=_INK)
@@ -219,7 +231,10 @@ def _write(figure: Figure, path: str | os.PathLike[str]) -> Path:
         raise InputError(f"{target.name}", "a name ending in .png")
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        figure.savefig(partial, format="png", metadata={"Software": None})
+        with warnings.catch_warnings():
+            # a sign that no font of this machine has is drawn as a box; there is nothing that a user could do about it
+            warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+            figure.savefig(partial, format="png", metadata={"Software": None})
         os.replace(partial, target)
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}", "a folder that you may write") from error

@@ -29,6 +29,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         raise InputError(f"cannot write {target}: {reason}", "a folder that exists and is writable") from error
 
 
+def let_read(path: str | os.PathLike[str]) -> None:
+    """Let others read a file where they may read its folder; safetensors writes files for their owner alone."""
+    path = Path(path)
+    path.chmod(path.resolve().parent.stat().st_mode & 0o044 | 0o600)
+
+
 def read_text(path: str | os.PathLike[str], what: str) -> str:
     """Read a UTF-8 text file (a byte order mark is dropped), with line ends as they are.
 

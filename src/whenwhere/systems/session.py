@@ -20,6 +20,7 @@ from whenwhere.layers.memory import MemoryState
 from whenwhere.layers.time_bins import bins_to_seconds, seconds_to_bin
 from whenwhere.layers.vocab import Vocab
 from whenwhere.results import Event
+from whenwhere.results.files import let_read
 from whenwhere.systems.cuts import TURNS, Cuts
 from whenwhere.systems.decoding_points import PrefixForm, TimeAxis
 from whenwhere.systems.stream_options import StreamOptions
@@ -218,6 +219,7 @@ class StreamSession:
         temporary = path.with_name(path.name + ".part")
         tensors = {name: tensor.cpu().contiguous() for name, tensor in state["tensors"].items()}
         save_file(tensors, temporary, metadata={"state": json.dumps(state["plain"])})
+        let_read(temporary)
         os.replace(temporary, path)
 
     def load(self, path: str | os.PathLike[str]) -> None:

@@ -34,6 +34,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from whenwhere.errors import InputError, WeightsError
+from whenwhere.results.files import let_read
 from whenwhere.training.config import TrainingError
 
 SCHEMA = "whenwhere.checkpoint/1"
@@ -76,6 +77,7 @@ def write_checkpoint(
         for name, tensors in files.items():
             path = aside / f"{name}.safetensors"
             save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, path)
+            let_read(path)
             _flush(path)
             written[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
         record = {"schema": SCHEMA, "step": step, **state, "files": written}
@@ -107,6 +109,7 @@ def write_best(folder: Path, tensors: Mapping[str, Tensor], step: int, metric: s
     try:
         metadata = {"step": str(step), "metric": metric, "value": repr(value)}
         save_file({key: tensor.detach().contiguous() for key, tensor in tensors.items()}, aside, metadata=metadata)
+        let_read(aside)
         _flush(aside)
         os.replace(aside, path)
         _flush(folder)
