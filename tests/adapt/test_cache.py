@@ -126,7 +126,6 @@ def test_caches_of_other_weights_layers_views_or_types_do_not_mix(make_backbone,
     other = make_backbone("clip")
     with torch.no_grad():
         next(other.parameters()).add_(1e-3)
-    other.__dict__.pop("_fingerprint", None)
     for cache in [*caches, FeatureCache(tmp_path, other, [0])]:
         cache.fill(items)
         assert cache.stats.misses == 2 and cache.stats.hits == 0
@@ -136,6 +135,19 @@ def test_caches_of_other_weights_layers_views_or_types_do_not_mix(make_backbone,
     assert again.stats.hits == 2
     about = json.loads((again.folder / "about.json").read_text())
     assert about["backbone"].endswith("clip") and about["taps"] == [0]
+
+
+def test_a_backbone_that_changed_is_noticed(make_backbone, tmp_path):
+    backbone, items = make_backbone("clip"), images(3)
+    before = FeatureCache(tmp_path, backbone, [0])
+    before.fill(items[:1])
+    backbone.bfloat16()
+    after = FeatureCache(tmp_path, backbone, [0])
+    after.fill(items[:1])
+    assert after.stats.misses == 1 and after.folder != before.folder
+    before.fill(items[:1])  # nothing to compute
+    with pytest.raises(InputError, match="other weights or settings than when the cache was opened"):
+        before.fill(items)
 
 
 def test_damage_is_noticed_and_computed_again(make_backbone, tmp_path):

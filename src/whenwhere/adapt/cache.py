@@ -126,10 +126,11 @@ class FeatureCache:
         if pooled:
             self.taps, shapes = (depth - 1,), [(backbone.width,)]
         kept = [shape if frames is None or pooled else (frames, *shape) for shape in shapes]
+        self._made_for = backbone.fingerprint()
         about = {
             "schema": SCHEMA,
             "backbone": backbone.name,
-            "fingerprint": backbone.fingerprint(),
+            "fingerprint": self._made_for,
             "taps": self.taps,
             "shapes": kept,
             "dtype": dtype,
@@ -188,12 +189,14 @@ class FeatureCache:
             Keys ``V32`` (len(items), len(views)), to ask for records with.
 
         Raises:
-            InputError: the disk has not room for it; told before anything is computed.
+            InputError: the disk has not room for it, or the backbone is not what it was when the cache was opened; told
+                before anything is computed.
             DiskFull: it filled up meanwhile; what was written stays.
             MediaError: an image that cannot be read.
         """
         store = self.features.store
         self.require_room(items, keep_free)
+        self._same = False
         out = np.zeros((len(items), len(self.views)), KEY)
         try:
             for start in range(0, len(items), batch):
@@ -268,6 +271,8 @@ class FeatureCache:
         wanted = {key.tobytes(): (i, v) for (i, v), key in np.ndenumerate(keys) if places[i, v] < 0}
         self.stats.hits += int((places >= 0).sum())
         self.stats.misses += len(wanted)
+        if wanted and not self._same:
+            self._require_same()
         for start in range(0, len(wanted), len(items)):
             some = list(wanted.values())[start : start + len(items)]
             frames = {i: self._frames(read[i][1]()) for i in {i for i, _ in some}}
@@ -279,6 +284,15 @@ class FeatureCache:
             store.append(np.array([keys[i, v] for i, v in some], KEY), records)
             self.stats.bytes_written += records.nbytes
         return keys
+
+    def _require_same(self) -> None:
+        if self.backbone.fingerprint() != self._made_for:
+            raise InputError(
+                f"{self.backbone.name} with other weights or settings than when the cache was opened",
+                "an unchanged backbone",
+                "open the cache anew",
+            )
+        self._same = True  # for the rest of this filling
 
     def _computed(self, pixels: Tensor) -> list[Tensor]:
         device = next((p.device for p in self.backbone.parameters()), pixels.device)
