@@ -150,6 +150,17 @@ def test_a_backbone_that_changed_is_noticed(make_backbone, tmp_path):
         before.fill(items)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_filled_under_autocast_it_holds_what_it_says(make_backbone, tmp_path, pooled):
+    backbone, items = make_backbone("vit with class token"), images(2)
+    under, plain = (
+        FeatureCache(tmp_path / place, backbone, [0, 2], dtype="float32", pooled=pooled) for place in ("a", "b")
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        under.fill(items)
+    assert all(torch.equal(one, other) for one, other in zip(under.states(items), plain.states(items)))
+
+
 def test_damage_is_noticed_and_computed_again(make_backbone, tmp_path):
     backbone, items = make_backbone("clip"), images(4)
     cache = FeatureCache(tmp_path, backbone, [0, 1])

@@ -91,7 +91,7 @@ class FeatureCache:
         folder: made if missing; may be shared by caches of any settings, which keep apart in it.
         backbone: frozen.
         taps: layers whose states are kept. Tap few: each costs ``N * D`` numbers an image.
-        dtype: on disk. "float32" gives back what was computed, to the bit.
+        dtype: on disk. "float32" gives back what was computed, to the bit. Filling runs without autocast.
         views: cuts of each image.
         frames: T if items are clips.
         pooled: keep the backbone's pooled vector (of clips, its mean over the frames) instead of states: all that a
@@ -296,11 +296,12 @@ class FeatureCache:
 
     def _computed(self, pixels: Tensor) -> list[Tensor]:
         device = next((p.device for p in self.backbone.parameters()), pixels.device)
-        states = frozen_states(self.backbone, pixels.to(device), self.taps)
-        if not self.pooled:
-            return [to_grid(state, shape[-2]) for state, shape in zip(states, self.features.shapes)]
-        with torch.no_grad():
-            vectors = self.backbone.finish(states[0].flatten(0, -3)).float()  # (B * T, width)
+        with torch.autocast(device.type, enabled=False):  # records are what their dtype says, whoever fills
+            states = frozen_states(self.backbone, pixels.to(device), self.taps)
+            if not self.pooled:
+                return [to_grid(state, shape[-2]) for state, shape in zip(states, self.features.shapes)]
+            with torch.no_grad():
+                vectors = self.backbone.finish(states[0].flatten(0, -3)).float()  # (B * T, width)
         return [vectors if self.frames is None else vectors.unflatten(0, (-1, self.frames)).mean(1)]
 
     def _frames(self, pixels: np.ndarray) -> list[np.ndarray]:
