@@ -14,36 +14,12 @@ from torch import Tensor, nn
 # What changes no result in evaluation mode, or only how fast it comes; what says where a network came from; and what
 # the shapes of the weights tell already.
 _IDENTITIES = ("Identity", "Dropout", "DropPath")
-_LEFT_OUT = frozenset(
-    [
-        "training",
-        "p",
-        "drop_prob",
-        "dropout",
-        "attention_dropout",
-        "inplace",
-        "momentum",
-        "fused_attn",
-        "grad_checkpointing",
-        "gradient_checkpointing",
-        "name",
-        "name_or_path",
-        "in_features",
-        "out_features",
-        "num_features",
-        "in_channels",
-        "out_channels",
-        "num_channels",
-        "in_chans",
-        "embed_dim",
-        "embedding_dim",
-        "num_embeddings",
-        "attn_dim",
-        "kdim",
-        "vdim",
-        "num_classes",
-    ]
-)
+_LEFT_OUT = {
+    *("training", "p", "drop_prob", "dropout", "attention_dropout", "inplace", "momentum", "fused_attn"),
+    *("grad_checkpointing", "gradient_checkpointing", "name", "name_or_path"),
+    *("in_features", "out_features", "num_features", "in_channels", "out_channels", "num_channels", "in_chans"),
+    *("embed_dim", "embedding_dim", "num_embeddings", "attn_dim", "kdim", "vdim", "num_classes"),
+}
 
 _known: WeakKeyDictionary[nn.Module, tuple[list[Any], str]] = WeakKeyDictionary()
 
