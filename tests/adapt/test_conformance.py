@@ -321,7 +321,12 @@ def test_fit_trains_it_and_goes_on_where_it_stopped(base, tmp_path, name):
 def test_a_checkpoint_of_fit_holds_what_is_trained_and_no_more(base, tmp_path, name):
     backbone = base("vit with class token")
     model = build(name, backbone)
-    fit(model, Batches(Noise(backbone)), FitConfig(steps=1, batch=4, device="cpu", checkpoint_every=1), tmp_path)
+    fit(
+        model,
+        Batches(Noise(backbone)),
+        FitConfig(steps=1, batch=4, lr=1e-3, device="cpu", checkpoint_every=1),
+        tmp_path,
+    )
     trained = {key: tuple(weight.shape) for key, weight in model.named_parameters()}
     with safe_open(tmp_path / "step_000001" / "model.safetensors", "pt") as file:
         held = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118

@@ -37,7 +37,7 @@ def fingerprint(module: nn.Module) -> str:
         digest = hashlib.sha256()
         for name, tensor in tensors:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-            digest.update(_bytes(tensor))
+            digest.update(_bytes(tensor).data)
         weights = digest.hexdigest()
         _known[module] = state, weights
     return hashlib.sha256(f"{weights}\n{architecture(module)}".encode()).hexdigest()
