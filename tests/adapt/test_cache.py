@@ -126,7 +126,6 @@ def test_caches_of_other_weights_layers_views_or_types_do_not_mix(make_backbone,
     other = make_backbone("clip")
     with torch.no_grad():
         next(other.parameters()).add_(1e-3)
-    other.__dict__.pop("_fingerprint", None)
     for cache in [*caches, FeatureCache(tmp_path, other, [0])]:
         cache.fill(items)
         assert cache.stats.misses == 2 and cache.stats.hits == 0
@@ -136,6 +135,30 @@ def test_caches_of_other_weights_layers_views_or_types_do_not_mix(make_backbone,
     assert again.stats.hits == 2
     about = json.loads((again.folder / "about.json").read_text())
     assert about["backbone"].endswith("clip") and about["taps"] == [0]
+
+
+def test_a_backbone_that_changed_is_noticed(make_backbone, tmp_path):
+    backbone, items = make_backbone("clip"), images(3)
+    before = FeatureCache(tmp_path, backbone, [0])
+    before.fill(items[:1])
+    backbone.bfloat16()
+    after = FeatureCache(tmp_path, backbone, [0])
+    after.fill(items[:1])
+    assert after.stats.misses == 1 and after.folder != before.folder
+    before.fill(items[:1])  # nothing to compute
+    with pytest.raises(InputError, match="other weights or settings than when the cache was opened"):
+        before.fill(items)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_filled_under_autocast_it_holds_what_it_says(make_backbone, tmp_path, pooled):
+    backbone, items = make_backbone("vit with class token"), images(2)
+    under, plain = (
+        FeatureCache(tmp_path / place, backbone, [0, 2], dtype="float32", pooled=pooled) for place in ("a", "b")
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        under.fill(items)
+    assert all(torch.equal(one, other) for one, other in zip(under.states(items), plain.states(items)))
 
 
 def test_damage_is_noticed_and_computed_again(make_backbone, tmp_path):

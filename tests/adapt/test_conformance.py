@@ -12,8 +12,10 @@ import torch
 from safetensors import safe_open
 
 from adapt.conftest import MAKERS, TRANSFORMERS, pixels_for
+from tiny_backbones import TINY_VIT
 from whenwhere.adapt.adapted import StatesAdapted, answer_together, frozen_states
 from whenwhere.adapt.methods import METHODS, load_adapted, method
+from whenwhere.backbones.vision import TimmBackbone
 from whenwhere.errors import InputError, WeightsError
 from whenwhere.training.config import FitConfig
 from whenwhere.training.data import Batches
@@ -167,6 +169,50 @@ def test_bfloat16_autocast_stays_near(base, name, kind):
     assert (near.float() - exact).abs().max() < (0.05 if kind in TRANSFORMERS else 0.1) * exact.abs().max()
 
 
+@pytest.fixture(scope="module")
+def half(make_backbone):
+    """The same backbones with weights in bfloat16."""
+    return cache(lambda kind: make_backbone(kind).bfloat16())
+
+
+@pairs
+def test_a_backbone_in_bfloat16_is_adapted_in_float32(base, half, tmp_path, name, kind):
+    backbone, pixels = half(kind), pixels_for(base(kind))
+    frozen = copy.deepcopy(backbone.state_dict())
+    model = build(name, backbone)
+    if name not in RANDOM_START:  # nothing is added yet, to the bit
+        torch.nn.init.normal_(model.head.weight)
+        plain = (
+            backbone.finish(frozen_states(backbone, pixels, [-1])[0])
+            if name in STATES_ONLY
+            else backbone.pooled(pixels.bfloat16())
+        )
+        assert plain.dtype == torch.bfloat16
+        with torch.no_grad():
+            assert torch.equal(model(pixels), model.head(plain.float()))
+    model, exact = shake(build(name, backbone)), shake(build(name, base(kind)))
+    with torch.no_grad():
+        near, wanted = model(pixels), exact(pixels)
+    assert near.dtype == torch.float32
+    assert (near - wanted).abs().max() < (0.05 if kind in TRANSFORMERS else 0.1) * wanted.abs().max()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for one in (model, exact):
+        one.loss({"pixels": pixels, "label": torch.arange(4)})["loss"].backward()
+    for (key, weight), twin in zip(model.named_parameters(), exact.parameters()):
+        assert weight.grad.isfinite().all() and bool(weight.grad.any()) >= bool(twin.grad.abs().max() > 1e-6), key
+    optimizer.step()
+    own = torch.bfloat16 if name in ("full", "bitfit") else torch.float32  # copies of the backbone's are what they are
+    assert {weight.dtype for key, weight in model.named_parameters() if not key.startswith("head.")} <= {own}
+    assert model.head.weight.dtype == torch.float32
+    assert all(torch.equal(tensor, frozen[key]) for key, tensor in backbone.state_dict().items())
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    model.save(tmp_path)
+    again = load_adapted(tmp_path, backbone)
+    assert np.array_equal(again.predict([image]), model.predict([image]))
+    with pytest.raises(WeightsError, match="trained on"):
+        load_adapted(tmp_path, base(kind))
+
+
 @pytest.mark.parametrize(("name", "kind"), [(n, k) for n in NAMES for k in MAKERS if (n, k) not in PAIRS])
 def test_what_needs_a_transformer_refuses_a_cnn(base, name, kind):
     with pytest.raises(InputError, match="not a vision transformer"):
@@ -179,6 +225,21 @@ def test_another_backbone_is_refused(make_backbone, base, tmp_path, name):
     other = make_backbone("clip")
     with torch.no_grad():
         next(other.parameters()).view(-1)[0] += 1e-3
+    with pytest.raises(WeightsError, match="trained on"):
+        load_adapted(tmp_path, other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_backbone_of_equal_weights_that_computes_another_thing_is_refused(tmp_path, name):
+    import timm
+
+    first, other = (
+        TimmBackbone(timm.create_model("vit_tiny_patch16_224", **{**TINY_VIT, "num_heads": heads}), "tiny")
+        for heads in (2, 4)
+    )
+    other.load_state_dict(first.state_dict())
+    build(name, first).save(tmp_path)
+    load_adapted(tmp_path, first)
     with pytest.raises(WeightsError, match="trained on"):
         load_adapted(tmp_path, other)
 
@@ -254,6 +315,27 @@ def test_fit_trains_it_and_goes_on_where_it_stopped(base, tmp_path, name):
     whole, halves, start = run("whole", 6), run("halves", 3, 6), build(name, backbone).state_dict()
     assert all(torch.equal(whole[key], halves[key]) for key in whole)
     assert not torch.equal(whole["head.weight"], start["head.weight"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_checkpoint_of_fit_holds_what_is_trained_and_no_more(base, tmp_path, name):
+    backbone = base("vit with class token")
+    model = build(name, backbone)
+    fit(
+        model,
+        Batches(Noise(backbone)),
+        FitConfig(steps=1, batch=4, lr=1e-3, device="cpu", checkpoint_every=1),
+        tmp_path,
+    )
+    trained = {key: tuple(weight.shape) for key, weight in model.named_parameters()}
+    with safe_open(tmp_path / "step_000001" / "model.safetensors", "pt") as file:
+        held = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    assert held == trained
+    numbers = sum(int(np.prod(shape, dtype=int)) for shape in trained.values())
+    moments = (tmp_path / "step_000001" / "optimizer.safetensors").stat().st_size
+    assert moments < 8 * numbers + 400 * (1 + len(trained))
+    if name != "full":
+        assert numbers < sum(weight.numel() for weight in backbone.parameters())
 
 
 def test_an_unknown_method_is_told_the_known_ones(tmp_path):

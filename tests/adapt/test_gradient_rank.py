@@ -185,3 +185,8 @@ def test_no_image_is_refused(make_backbone):
         edge_gradients(anatomy(backbone), random_head(backbone), lambda: [])
     with pytest.raises(InputError, match="target 'w_down'"):
         edge_gradients(anatomy(backbone), random_head(backbone), data(backbone), target="w_down")
+    ((pixels, labels), *_) = data(backbone)()
+    with pytest.raises(InputError, match="gradients that are not finite"):
+        edge_gradients(anatomy(backbone), random_head(backbone), lambda: [(pixels * float("nan"), labels)])
+    with pytest.raises(InputError, match="features .* not finite"):
+        linear_probe(torch.full((4, 3), torch.inf), torch.tensor([0, 1, 0, 1]), 2)

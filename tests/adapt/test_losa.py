@@ -226,6 +226,20 @@ def test_a_clip_keeps_one_map_a_tap_like_its_frames_alone(make_backbone):
     assert clip <= images + one + 3 * norms
 
 
+def test_states_that_require_a_gradient_get_one_or_are_refused(make_backbone):
+    backbone = make_backbone("clip")
+    pixels = pixels_for(backbone)
+    lean = with_random_head(Losa(backbone, "ab", LosaConfig(init="normal")))
+    with pytest.raises(InputError, match="require a gradient.*recompute=False"):
+        lean.logits_of([state.requires_grad_() for state in lean.frozen_states(pixels)])
+    with torch.no_grad():
+        lean.logits_of([state.requires_grad_() for state in lean.frozen_states(pixels)])
+    plain = with_random_head(Losa(backbone, "ab", LosaConfig(init="normal", recompute=False)))
+    states = [state.requires_grad_() for state in plain.frozen_states(pixels)]
+    plain.logits_of(states).sum().backward()
+    assert all(state.grad is not None and state.grad.any() for state in states)
+
+
 @pytest.mark.parametrize("kind", ["vit with class token", "vit with mean pooling", "siglip", "resnet"])
 def test_clips_train_and_see_the_order_of_their_frames(make_backbone, kind):
     backbone = make_backbone(kind)

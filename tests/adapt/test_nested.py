@@ -6,6 +6,7 @@ import copy
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -81,6 +82,20 @@ def test_at_full_budget_it_is_the_dense_transformer(options):
             assert torch.allclose(nested(x), wanted, atol=1e-5), form
             assert torch.equal(nested(x), nested(x, 1.0))
         assert not torch.allclose(nested(x, 0.3), wanted, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "options", [options for name, options in DENSE.items() if name not in ("LayerScale", "no classifier")]
+)
+def test_at_full_budget_the_mask_form_is_the_dense_transformer_to_the_bit(options):
+    vit, x = dense(**options), images()
+    nested = NestedViT.from_vit(vit)
+    nested.form = "mask"
+    with torch.no_grad():
+        # in one order in memory: a mean sums up tokens in another where no norm has put timm's own in line
+        wanted = vit.forward_head(vit.forward_features(x).contiguous())
+        for budget in (1.0, (0.0, 0.0, 0.0, 1.0)):
+            assert torch.equal(nested(x, budget), wanted)
 
 
 def test_parameters_are_those_of_the_dense_one_and_the_router():
@@ -340,10 +355,23 @@ def test_steps_at_equal_flops():
         steps_at_equal_flops(0, 1.0, 1.0)
 
 
-@pytest.mark.parametrize("budget", [0.1, 1.1, (0.5, 0.5), (0.5, 0.5, 0.5, 0.5)])
+@pytest.mark.parametrize(
+    "budget",
+    [0.1, 1.1, (0.5, 0.5), (0.5, 0.5, 0.5, 0.5), (float("nan"), 0, 0, 1), "half", ("a", 0, 0, 1), torch.tensor(2.0)],
+)
 def test_a_budget_out_of_range_is_refused(budget):
     with pytest.raises(InputError):
         model()(images(), budget)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, torch.tensor])
+def test_a_budget_may_be_a_number_of_numpy_or_torch(kind):
+    nested, x = model(), images()
+    with torch.no_grad():
+        assert torch.equal(nested(x, kind(0.375)), nested(x, 0.375))
+    assert nested.flops(kind(0.375)) == nested.flops(0.375)
+    shares = [0.25, 0.25, 0.25, 0.25]
+    assert nested.flops(np.array(shares)) == nested.flops(torch.tensor(shares)) == nested.flops(shares)
 
 
 def test_pixels_of_another_size_are_refused():

@@ -206,5 +206,9 @@ def test_bad_searches_are_refused(make_backbone):
             search_placement(backbone, lambda: batch, 2, **options)
     with pytest.raises(InputError, match="no image"):
         search_placement(backbone, lambda: [], 2)
-    with pytest.raises(InputError, match=r"labels 0\.\.7.*0\.\.1"):
-        search_placement(backbone, lambda: [(pixels, torch.tensor([0, 1, 0, 7]))], 2)
+    for head in ("probe", "random"):
+        with pytest.raises(InputError, match=r"labels 0\.\.7.*0\.\.1"):
+            search_placement(backbone, lambda: [(pixels, torch.tensor([0, 1, 0, 7]))], 2, head=head)
+        for wrong in (float("nan"), float("inf")):
+            with pytest.raises(InputError, match="not finite"):
+                search_placement(backbone, lambda wrong=wrong: [(pixels * wrong, labels)], 2, head=head)

@@ -37,6 +37,16 @@ def whole(store, *numbers):
     return [int(p) >= 0 and np.array_equal(store.read(int(p)), records_of(n)[0]) for n, p in zip(numbers, found)]
 
 
+def test_smaller_shards_at_reopening_leave_the_larger_ones_readable(tmp_path):
+    large = Store(tmp_path, SIZE, shard_bytes=6 * SIZE)
+    put(large, 1, 2, 3, 4)
+    large.close()
+    small = Store(tmp_path, SIZE, shard_bytes=2 * SIZE)
+    assert whole(small, 4, 1, 2, 3) == [True] * 4
+    put(small, 5, 6, 7)
+    assert whole(small, *range(1, 8)) == [True] * 7 and small.verify() == 0
+
+
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 10**9), st.booleans()), max_size=80))
 @settings(max_examples=60, deadline=None)
 def test_places_are_a_dictionary(operations):

@@ -47,5 +47,6 @@ class Bottleneck(nn.Module):
             nn.init.zeros_(tensor)
 
     def forward(self, z: Tensor) -> Tensor:
-        """What is added to the stream: (..., width) to (..., width)."""
-        return self.scale * self.up(self.bend(self.down(self.norm(z))))
+        """What is added to the stream, (..., width) to (..., width), in the dtype of the stream."""
+        own = z.to(self.down.weight.dtype)
+        return (self.scale * self.up(self.bend(self.down(self.norm(own))))).to(z.dtype)

@@ -91,7 +91,7 @@ class FeatureCache:
         folder: made if missing; may be shared by caches of any settings, which keep apart in it.
         backbone: frozen.
         taps: layers whose states are kept. Tap few: each costs ``N * D`` numbers an image.
-        dtype: on disk. "float32" gives back what was computed, to the bit.
+        dtype: on disk. "float32" gives back what was computed, to the bit. Filling runs without autocast.
         views: cuts of each image.
         frames: T if items are clips.
         pooled: keep the backbone's pooled vector (of clips, its mean over the frames) instead of states: all that a
@@ -126,10 +126,11 @@ class FeatureCache:
         if pooled:
             self.taps, shapes = (depth - 1,), [(backbone.width,)]
         kept = [shape if frames is None or pooled else (frames, *shape) for shape in shapes]
+        self._made_for = backbone.fingerprint()
         about = {
             "schema": SCHEMA,
             "backbone": backbone.name,
-            "fingerprint": backbone.fingerprint(),
+            "fingerprint": self._made_for,
             "taps": self.taps,
             "shapes": kept,
             "dtype": dtype,
@@ -188,12 +189,14 @@ class FeatureCache:
             Keys ``V32`` (len(items), len(views)), to ask for records with.
 
         Raises:
-            InputError: the disk has not room for it; told before anything is computed.
+            InputError: the disk has not room for it, or the backbone is not what it was when the cache was opened; told
+                before anything is computed.
             DiskFull: it filled up meanwhile; what was written stays.
             MediaError: an image that cannot be read.
         """
         store = self.features.store
         self.require_room(items, keep_free)
+        self._same = False
         out = np.zeros((len(items), len(self.views)), KEY)
         try:
             for start in range(0, len(items), batch):
@@ -268,6 +271,8 @@ class FeatureCache:
         wanted = {key.tobytes(): (i, v) for (i, v), key in np.ndenumerate(keys) if places[i, v] < 0}
         self.stats.hits += int((places >= 0).sum())
         self.stats.misses += len(wanted)
+        if wanted and not self._same:
+            self._require_same()
         for start in range(0, len(wanted), len(items)):
             some = list(wanted.values())[start : start + len(items)]
             frames = {i: self._frames(read[i][1]()) for i in {i for i, _ in some}}
@@ -280,13 +285,23 @@ class FeatureCache:
             self.stats.bytes_written += records.nbytes
         return keys
 
+    def _require_same(self) -> None:
+        if self.backbone.fingerprint() != self._made_for:
+            raise InputError(
+                f"{self.backbone.name} with other weights or settings than when the cache was opened",
+                "an unchanged backbone",
+                "open the cache anew",
+            )
+        self._same = True  # for the rest of this filling
+
     def _computed(self, pixels: Tensor) -> list[Tensor]:
         device = next((p.device for p in self.backbone.parameters()), pixels.device)
-        states = frozen_states(self.backbone, pixels.to(device), self.taps)
-        if not self.pooled:
-            return [to_grid(state, shape[-2]) for state, shape in zip(states, self.features.shapes)]
-        with torch.no_grad():
-            vectors = self.backbone.finish(states[0].flatten(0, -3)).float()  # (B * T, width)
+        with torch.autocast(device.type, enabled=False):  # records are what their dtype says, whoever fills
+            states = frozen_states(self.backbone, pixels.to(device), self.taps)
+            if not self.pooled:
+                return [to_grid(state, shape[-2]) for state, shape in zip(states, self.features.shapes)]
+            with torch.no_grad():
+                vectors = self.backbone.finish(states[0].flatten(0, -3)).float()  # (B * T, width)
         return [vectors if self.frames is None else vectors.unflatten(0, (-1, self.frames)).mean(1)]
 
     def _frames(self, pixels: np.ndarray) -> list[np.ndarray]:

@@ -80,7 +80,7 @@ def expert_counts(shares: Sequence[float], tokens: int) -> tuple[int, ...]:
     Raises:
         InputError: the shares are negative or do not sum to 1.
     """
-    if not shares or min(shares) < 0 or abs(math.fsum(shares) - 1) > 1e-6:
+    if not shares or not all(0 <= share < math.inf for share in shares) or abs(math.fsum(shares) - 1) > 1e-6:
         raise InputError(f"capacity {tuple(shares)}", "shares of at least 0 that sum to 1")
     larger = [math.floor(share * tokens + 1e-6) for share in shares[1:]]
     return (tokens - sum(larger), *larger)

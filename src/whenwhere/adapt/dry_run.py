@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from whenwhere.adapt.adapted import dtype_of
 from whenwhere.backbones.vision import Backbone
 
 
@@ -41,7 +42,7 @@ def reached(backbone: Backbone) -> Reached:
     for name, module in twin.named_modules():
         if isinstance(module, (nn.Linear, nn.LayerNorm, nn.Conv2d)):
             module.register_forward_hook(partial(note, name))
-    vector = twin.pooled(torch.empty(1, 3, twin.size, twin.size, device="meta"))
+    vector = twin.pooled(torch.empty(1, 3, twin.size, twin.size, dtype=dtype_of(backbone), device="meta"))
     names, tensors = zip(*twin.named_parameters())
     gradients = torch.autograd.grad(vector.sum(), tensors, allow_unused=True)
     return Reached(tuple(name for name, gradient in zip(names, gradients) if gradient is not None), modules)

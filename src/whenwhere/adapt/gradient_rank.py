@@ -124,7 +124,7 @@ def edge_gradients(
         Gradients of the mean cross-entropy over all images, accumulated in float32 (float64 for a float64 backbone).
 
     Raises:
-        InputError: no image at all.
+        InputError: no image at all, or gradients that are not finite.
     """
     if target not in get_args(Target):
         raise InputError(f"target {target!r}", f"one of {', '.join(get_args(Target))}")
@@ -156,6 +156,8 @@ def edge_gradients(
                 progress("gradients", done, 0)
         if not images:
             raise InputError("no image to measure gradients on", "at least one batch")
+        if not all(rows_of.isfinite().all() for rows_of in sums):
+            raise InputError("gradients that are not finite", "finite pixels, weights and head")
         found += [_singular_values(rows_of / images, nodes, width) for rows_of in sums]
     return EdgeGradients(np.stack(found), images)
 
@@ -182,6 +184,14 @@ def _singular_values(row: Tensor, nodes: int, width: int) -> np.ndarray:
     return torch.stack([torch.linalg.svdvals(block) for block in blocks]).float().cpu().numpy()
 
 
+def check_features(features: Tensor, labels: Tensor, classes: int) -> None:
+    """Refuse labels (images,) outside of 0..classes-1, and features that are not finite, with an InputError."""
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise InputError(f"labels {int(labels.min())}..{int(labels.max())}", f"0..{classes - 1}")
+    if not features.isfinite().all():
+        raise InputError("features of the images that are not finite", "finite pixels and weights")
+
+
 def linear_probe(
     features: Tensor,
     labels: Tensor,
@@ -204,12 +214,11 @@ def linear_probe(
         D to ``classes``, on the features' device.
 
     Raises:
-        InputError: labels outside of 0..classes-1, fewer than two classes, or no epoch.
+        InputError: labels outside of 0..classes-1, fewer than two classes, no epoch, or features that are not finite.
     """
     if classes < 2 or epochs < 1 or not len(labels):
         raise InputError(f"{len(labels)} images, {classes} classes, {epochs} epochs", "images, two classes, an epoch")
-    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise InputError(f"labels {int(labels.min())}..{int(labels.max())}", f"0..{classes - 1}")
+    check_features(features, labels, classes)
     head = nn.Linear(features.shape[1], classes, device=features.device, dtype=features.dtype)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)

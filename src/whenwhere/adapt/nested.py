@@ -145,7 +145,12 @@ class NestedViT(NestedBlocks):
     def pooled(self, pixels: Tensor, budget: Budget | None = None) -> Tensor:
         """Vectors (B, D) that the classifier reads."""
         x = self.norm(self.encode(self.embed(pixels), budget, self.config.prefix).tokens)
-        x = x[0] if self.config.pool == "class" else x[self.config.prefix :].mean(0)
+        if self.config.pool == "class":
+            x = x[0]
+        elif self.form == "mask":  # laid out as a dense transformer's, so that the sum is the same to the bit
+            x = x.transpose(0, 1).contiguous()[:, self.config.prefix :].mean(1)
+        else:
+            x = x[self.config.prefix :].mean(0)
         return self.fc_norm(x)
 
     def tokens(self, pixels: Tensor, budget: Budget | None = None) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ from whenwhere.adapt.nested_layers import Group, NestedBlock, Plan
 from whenwhere.adapt.routing import Router
 from whenwhere.errors import InputError
 
-Budget = float | Sequence[float]
+Budget = float | Sequence[float] | np.ndarray | np.floating | Tensor
 Form = Literal["grouped", "mask"]
 _ALPHA_MOST = 1 - 1e-6
 
@@ -111,12 +112,17 @@ class NestedBlocks(nn.Module):
         """
         if budget is None:
             budget = 1.0
-        if isinstance(budget, (int, float)):
-            return capacity(float(budget), self.stack.experts)
-        expert_counts(budget, 1)  # refuses what does not sum to 1
-        if len(budget) != self.stack.experts:
-            raise InputError(f"{len(budget)} shares", f"{self.stack.experts}, one for each expert")
-        return tuple(budget)
+        given = budget.tolist() if isinstance(budget, (Tensor, np.ndarray, np.generic)) else budget
+        try:
+            if not isinstance(given, Sequence):
+                return capacity(float(given), self.stack.experts)
+            shares = tuple(float(share) for share in given)
+        except (TypeError, ValueError):
+            raise InputError(f"budget {budget!r}", "an effective capacity, or the shares of the experts") from None
+        expert_counts(shares, 1)  # refuses what does not sum to 1
+        if len(shares) != self.stack.experts:
+            raise InputError(f"{len(shares)} shares", f"{self.stack.experts}, one for each expert")
+        return shares
 
     def encode(self, tokens: Tensor, budget: Budget | None, prefix: int = 0) -> Encoded:
         """Run the stack.

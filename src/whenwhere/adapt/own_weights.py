@@ -25,6 +25,9 @@ class OwnWeights(Adapted):
 
     A method is its :meth:`trains`. Dropout, stochastic depth and batch statistics stay as in evaluation. Parameters
     that the pooled vector does not depend on (a classifier) are left out.
+
+    The copies have the dtype of the backbone's weights and train in it: of a backbone in bfloat16, whose steps are lost
+    where they are below 1/256 of a weight, take ``backbone.float()`` to train. The head is float32.
     """
 
     Config = NoSettings

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from whenwhere.adapt.mixers import EPS, Axis, LowRank, Mixer, lined_up, narrow
+from whenwhere.errors import InputError
 
 _PIECE_BYTES = 1 << 20
 
@@ -29,7 +30,7 @@ def refine(states: Sequence[Tensor], last: Tensor, mixers: Sequence[Mixer], *, c
     ``a = 0`` at first. Otherwise each sees its state alone, and the corrections add up.
 
     Args:
-        states: one (B, N, D) or (B, T, N, D) per mixer, contiguous, without gradient, of any float dtype.
+        states: one (B, N, D) or (B, T, N, D) per mixer, contiguous, of any float dtype; without gradient if ``lean``.
         last: the state that is corrected, of the same shape; it may be ``states[-1]`` itself.
         mixers: weights in float32 (or all in float64).
         chained: whether corrections are handed on.
@@ -37,7 +38,16 @@ def refine(states: Sequence[Tensor], last: Tensor, mixers: Sequence[Mixer], *, c
 
     Returns:
         ``last + a``, in the dtype of the weights.
+
+    Raises:
+        InputError: states that require a gradient, if ``lean``.
     """
+    if lean and torch.is_grad_enabled() and any(state.requires_grad for state in (last, *states)):
+        raise InputError(
+            "states that require a gradient",
+            "frozen states, without one",
+            "detach them, or set recompute=False in LosaConfig",
+        )
     with torch.autocast(last.device.type, enabled=False):
         if lean:
             steps = [[step for step in mixer.steps if isinstance(step, LowRank)] for mixer in mixers]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from whenwhere.adapt.adapted import Adapted
+from whenwhere.adapt.adapted import Adapted, dtype_of
 from whenwhere.adapt.anatomy import sharing
 from whenwhere.adapt.dry_run import reached
 from whenwhere.adapt.own_weights import NoSettings
@@ -19,7 +19,7 @@ from whenwhere.backbones.vision import Backbone
 class ScaleShift(Adapted):
     """``gamma * op(x) + beta`` by channel after every linear layer, layer norm and convolution, of CNNs too.
 
-    gamma starts at 1 and beta at 0.
+    gamma starts at 1 and beta at 0. Both are float32; what they give has the dtype of the backbone's weights.
     """
 
     method = "ssf"
@@ -27,7 +27,7 @@ class ScaleShift(Adapted):
 
     def __init__(self, backbone: Backbone, labels: Sequence[str], config: Any = None) -> None:
         super().__init__(backbone, labels, config)
-        twin = sharing(backbone)
+        twin, self._kind = sharing(backbone), dtype_of(backbone)
         self.gamma, self.beta = nn.ParameterDict(), nn.ParameterDict()
         for name, channels in reached(backbone).modules.items():
             key = name.replace(".", "/")  # names of parameters may hold no dot
@@ -42,7 +42,7 @@ class ScaleShift(Adapted):
         gamma, beta = self.gamma[key], self.beta[key]
         if isinstance(module, nn.Conv2d):  # channels of maps are the second axis
             gamma, beta = gamma[:, None, None], beta[:, None, None]
-        return gamma * out + beta
+        return (gamma * out + beta).to(self._kind)
 
     def vector(self, pixels: Tensor) -> Tensor:
         return self.twin.pooled(pixels)

@@ -28,6 +28,7 @@ from whenwhere.adapt.gradient_rank import (
     Batches,
     Progress,
     Score,
+    check_features,
     edge_gradients,
     linear_probe,
 )
@@ -76,7 +77,8 @@ def search_placement(
         The edges in the order of their choice, with the scores of all edges.
 
     Raises:
-        InputError: bad arguments, no transformer, or a gradient that is zero everywhere.
+        InputError: bad arguments or labels, no transformer, features that are not finite, or a gradient that is zero
+            everywhere.
     """
     parts = anatomy(backbone)
     nodes = len(parts.sublayers) + 1
@@ -128,6 +130,7 @@ def _head(
     if not vectors:
         raise InputError("no image to search a placement on", "at least one batch")
     features, label = torch.cat(vectors), torch.cat(labels)
+    check_features(features, label, classes)
     if kind == "probe":
         head = linear_probe(features, label, classes, epochs=epochs, seed=seed)
     else:

@@ -123,6 +123,8 @@ class Store:
                 held = self._maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         record = np.frombuffer(held, np.uint8, self.record_bytes, start)
         verified = self._verified.setdefault(shard, bytearray(self.per_shard))
+        if len(verified) <= ordinal:  # the shard is of a writer with larger ones
+            verified.extend(bytes(ordinal + 1 - len(verified)))
         if not verified[ordinal]:
             entry = _entries(self.path(shard, "index"), ordinal, 1)
             if not len(entry) or _check(entry) != entry["check"] or zlib.crc32(record.data) != entry["crc"][0]:

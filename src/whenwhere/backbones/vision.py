@@ -7,7 +7,6 @@ contract, not by hooks, and never trains itself: it is built frozen and in evalu
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from whenwhere.backbones import weights
 from whenwhere.backbones.folding import for_inference
 from whenwhere.backbones.hub import hub_file
+from whenwhere.backbones.identity import fingerprint
 from whenwhere.errors import InputError, WeightsError
 from whenwhere.layers.persistence import CONFIG_FILE, read_json, read_tensors
 
@@ -88,16 +88,11 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def fingerprint(self) -> str:
-        """SHA-256 over names, types, shapes and bytes of all weights and buffers: what an adapter was made for."""
-        known = self.__dict__.get("_fingerprint")
-        if known is None:
-            digest = hashlib.sha256()
-            for name, tensor in sorted(self.state_dict().items()):
-                data = tensor.detach().cpu().contiguous()
-                digest.update(f"{name} {data.dtype} {tuple(data.shape)};".encode())
-                digest.update(data.reshape(-1).view(torch.uint8).numpy())
-            known = self.__dict__["_fingerprint"] = digest.hexdigest()
-        return known
+        """SHA-256 of what it computes: its weights, architecture, input size and pixel statistics, not its name.
+
+        It is what an adapter was made for, and what cached states belong to.
+        """
+        return fingerprint(self)
 
     def preprocess(self, images: Sequence[np.ndarray], size: int | None = None) -> Tensor:
         """Squash images to the input square and normalise them.
