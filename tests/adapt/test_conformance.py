@@ -194,7 +194,8 @@ def test_a_backbone_in_bfloat16_is_adapted_in_float32(base, half, tmp_path, name
     with torch.no_grad():
         near, wanted = model(pixels), exact(pixels)
     assert near.dtype == torch.float32
-    assert (near - wanted).abs().max() < (0.05 if kind in TRANSFORMERS else 0.1) * wanted.abs().max()
+    # weights and maps of 8 bits, through up to 50 layers with random weights
+    assert (near - wanted).abs().max() < (0.05 if kind in TRANSFORMERS else 0.15) * wanted.abs().max()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for one in (model, exact):
         one.loss({"pixels": pixels, "label": torch.arange(4)})["loss"].backward()
