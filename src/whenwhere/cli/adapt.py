@@ -42,6 +42,7 @@ def adapt(
     lr: float | None = None,
     weight_decay: float = 1e-4,
     mirror: bool = False,
+    views: int = 1,
     seed: int = 0,
     set: tuple[str, ...] = (),
     placement: Path | None = None,
@@ -64,10 +65,11 @@ def adapt(
         lr: peak learning rate; the default is the method's own (1e-4 for full, 3e-3 for bitfit and linear, else 1e-3).
         weight_decay: of AdamW.
         mirror: also train on mirror images.
+        views: cuts of each picture to train on: the whole and random ones, the same of all pictures.
         seed: of weights and order.
         set: settings of the method, as NAME=VALUE, such as rank=16.
         placement: file of whenwhere search-placement, for the method placed.
-        cache: folder where the frozen backbone's states are kept for other runs; none: until this run ends.
+        cache: folder where the frozen backbone's states are kept; none: nowhere, they are computed in every step.
         strict: stop at files that cannot be decoded instead of leaving them out.
     """
     from whenwhere.reports.adapted import usage
@@ -90,6 +92,7 @@ def adapt(
             lr=lr,
             weight_decay=weight_decay,
             mirror=mirror,
+            views=views,
             seed=seed,
             placement=placement,
             cache=None if cache == "none" else (cache or True),

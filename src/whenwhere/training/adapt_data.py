@@ -45,6 +45,7 @@ def adapt_data(
     lr: float | None = None,
     weight_decay: float = 1e-4,
     mirror: bool = False,
+    views: int = 1,
     seed: int = 0,
     placement: str | os.PathLike[str] | Placement | None = None,
     cache: str | os.PathLike[str] | bool | None = True,
@@ -65,11 +66,11 @@ def adapt_data(
         size: input side; None is 160 for small pictures on the default backbone, else the backbone's own.
         frames: of each clip; None is 8 for videos, and 1 for pictures.
         epochs: passes over the training examples; None is 5, or as many as make 150 steps, 100 at most.
-        batch, weight_decay, mirror, seed: see :class:`whenwhere.training.adapt_recipe.AdaptRecipe`.
+        batch, weight_decay, mirror, views, seed: see :class:`whenwhere.training.adapt_recipe.AdaptRecipe`.
         lr: None is the method's own default: 1e-4 for full, 3e-3 for bitfit and linear, else 1e-3.
         placement: of :func:`place_adapters`, or a file of one; for the method "placed".
-        cache: where the frozen backbone's states are kept: True is the program's cache folder; None the run's folder,
-            until it ends.
+        cache: where the frozen backbone's states are kept: True is the program's cache folder; None nowhere, and they
+            are computed in every step.
         strict, tell, progress: see :func:`whenwhere.training.adapting.adapt_files`.
 
     Returns:
@@ -104,6 +105,7 @@ def adapt_data(
         lr if lr is not None else _LEARNING_RATES.get(method, _LEARNING_RATE),
         weight_decay,
         mirror,
+        views,
         seed,
     )
     if cache is True:
