@@ -341,6 +341,12 @@ def test_the_same_file_in_two_splits_is_told(run, data, tmp_path, backbones):
         (("--batch", "0"), "batch=0"),
         (("--seed", str(2**70)), f"seed={2**70}"),
         (("--size", "5"), "size=5; expected 16 to 4096"),
+        (("--views", "0"), "views=0; expected 1 to 1024"),
+        pytest.param(
+            ("--device", "cuda"),
+            "device cuda, which torch does not find on this machine; expected cpu or auto",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="it is there"),
+        ),
         (("--size", "48"), "size"),  # this transformer takes 32 only
     ],
 )

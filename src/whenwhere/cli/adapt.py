@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -47,6 +47,7 @@ def adapt(
     set: tuple[str, ...] = (),
     placement: Path | None = None,
     cache: str = "",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     strict: bool = False,
 ) -> int:
     """Train a small model on labelled pictures or clips, on top of a frozen pretrained one.
@@ -70,6 +71,7 @@ def adapt(
         set: settings of the method, as NAME=VALUE, such as rank=16.
         placement: file of whenwhere search-placement, for the method placed.
         cache: folder where the frozen backbone's states are kept; none: nowhere, they are computed in every step.
+        device: where to compute; auto is cuda where it is there.
         strict: stop at files that cannot be decoded instead of leaving them out.
     """
     from whenwhere.reports.adapted import usage
@@ -96,6 +98,7 @@ def adapt(
             seed=seed,
             placement=placement,
             cache=None if cache == "none" else (cache or True),
+            device=device,
             strict=strict,
             tell=bar.remark,
             progress=bar.show,

@@ -53,6 +53,7 @@ def adapt_data(
     seed: int = 0,
     placement: str | os.PathLike[str] | Placement | None = None,
     cache: str | os.PathLike[str] | bool | None = True,
+    device: str = "auto",
     strict: bool = False,
     tell: Tell = lambda line: None,
     progress: Progress = lambda done, of, what: None,
@@ -75,7 +76,7 @@ def adapt_data(
         placement: of :func:`place_adapters`, or a file of one; for the method "placed".
         cache: where the frozen backbone's states are kept: True is the program's cache folder; None nowhere, and they
             are computed in every step.
-        strict, tell, progress: see :func:`whenwhere.training.adapting.adapt_files`.
+        device, strict, tell, progress: see :func:`whenwhere.training.adapting.adapt_files`.
 
     Returns:
         The adapter and its figures.
@@ -116,7 +117,15 @@ def adapt_data(
         cache = cache_dir() / "states"
     with alone(Path(out)):
         return adapt_files(
-            files, recipe, out, placement=placement, cache=cache or None, strict=strict, tell=tell, progress=progress
+            files,
+            recipe,
+            out,
+            placement=placement,
+            cache=cache or None,
+            device=device,
+            strict=strict,
+            tell=tell,
+            progress=progress,
         )
 
 

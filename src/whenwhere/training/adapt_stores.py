@@ -20,6 +20,7 @@ from whenwhere.adapt.store import DiskFull
 from whenwhere.adapt.views import View
 from whenwhere.datasets.labelled_files import Example
 from whenwhere.errors import InputError
+from whenwhere.training.data import to_device
 from whenwhere.training.trained import Progress, Tested
 
 _SHARE_OF_MEMORY = 0.4  # of what is free, for the activations of one piece
@@ -130,7 +131,7 @@ class Computed(Pixels):
 
     def batch(self, examples: Sequence[tuple[Example, int]], labels: Tensor) -> dict[str, Any]:
         """As :meth:`Store.batch`, with "states" in the type of the backbone."""
-        pixels = super().batch(examples, labels)["pixels"]
+        pixels = super().batch(examples, labels)["pixels"].to(self.model.head.weight.device)
         parts = [self.model.frozen_states(part) for part in pixels.split(max(1, _AT_ONCE // self.frames))]
         return {"states": [torch.cat(states) for states in zip(*parts)], "label": labels}
 
@@ -259,12 +260,12 @@ def examine(
 ) -> Tested:
     """What a model says of examples that a store has taken."""
     model.eval()
-    rows, at_once = [], max(1, _TEST_PICTURES // store.frames)
+    rows, at_once, device = [], max(1, _TEST_PICTURES // store.frames), model.head.weight.device
     for start in range(0, len(examples), at_once):
         part = examples[start : start + at_once]
         batch = store.batch([(example, 0) for example in part], torch.from_numpy(labels[start : start + len(part)]))
         with torch.no_grad():
-            rows.append(_logits(model, batch).float().softmax(1).numpy())
+            rows.append(_logits(model, to_device(batch, device)).float().softmax(1).cpu().numpy())
         if progress:
             progress(start + len(part), len(examples), "testing")
     return Tested(model.labels, np.concatenate(rows), labels)
@@ -276,7 +277,7 @@ def pieces(model: Adapted, store: Store, example: Example, batch: int) -> int:
     Measured on a batch of one and of two: what autograd keeps for the backward pass.
     """
     model.train()
-    label = torch.zeros(1, dtype=torch.int64)
+    label, device = torch.zeros(1, dtype=torch.int64), model.head.weight.device
     kept = []
     for count in (1, 2):
         total = 0
@@ -287,10 +288,11 @@ def pieces(model: Adapted, store: Store, example: Example, batch: int) -> int:
             return tensor
 
         with saved_tensors_hooks(count_bytes, lambda tensor: tensor):
-            model.loss(store.batch([(example, 0)] * count, label.repeat(count)))
+            model.loss(to_device(store.batch([(example, 0)] * count, label.repeat(count)), device))
         kept.append(total)
     each = max(kept[1] - kept[0], 1)
-    most = max(1, int(_SHARE_OF_MEMORY * psutil.virtual_memory().available / each))
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    most = max(1, int(_SHARE_OF_MEMORY * free / each))
     return next(cut for cut in range(1, batch + 1) if batch % cut == 0 and batch // cut <= most)
 
 

@@ -82,6 +82,7 @@ def adapt_files(
     placement: Placement | None = None,
     cache: str | os.PathLike[str] | None = None,
     strict: bool = False,
+    device: str = "auto",
     tell: Tell = lambda line: None,
     progress: Progress = lambda done, of, what: None,
 ) -> AdaptResult:
@@ -97,6 +98,7 @@ def adapt_files(
         cache: folder in which the frozen backbone's states are kept for this and later runs. None, or a disk without
             room for them (which is told): they are computed from the pictures in every step, and nothing is written.
             Methods that train through the backbone do not use it.
+        device: "cpu", "cuda", or "auto", which is "cuda" where it is there. A run may go on on another one.
         strict: refuse files that cannot be decoded; else they are left out and told.
         tell: called with lines for a person.
         progress: called with (done, of, what) while files are read and tested.
@@ -111,6 +113,7 @@ def adapt_files(
     """
     folder = Path(folder)
     started = time.perf_counter()
+    computing = _device(device)
     check_folder(folder, recipe, data)
     if not data.of("test"):
         raise InputError(f"{data.source} has no test examples", "a test split, or neither val nor test")
@@ -121,7 +124,7 @@ def adapt_files(
     backbone = vision(recipe.backbone, size=recipe.size)
     if placement is not None:
         placement.config(backbone)
-    model = recipe.build(backbone, data.classes)
+    model = recipe.build(backbone.to(computing), data.classes).to(computing)
     everything = [example for split in ("train", "val", "test") for example in data.of(split)]
     hashes, bad = hashes_of(everything, progress)
     claim(folder, recipe, data, fingerprint(everything, hashes))
@@ -173,7 +176,7 @@ def adapt_files(
         checkpoint_every=max(1, steps // 5),
         keep=1,
         evaluate_every=-(-steps // 5),
-        device="cpu",
+        device="cuda" if computing.type == "cuda" else "cpu",
     )
 
     def evaluate(system: Adapted, step: int) -> dict[str, float]:
@@ -228,6 +231,15 @@ def _ended(folder: Path, backbone: Backbone, tell: Tell) -> AdaptResult | None:
     low, high = facts["interval"]
     model = load_adapted(folder / ADAPTER, backbone)
     return AdaptResult(model, folder, facts["accuracy"]["test"], (low, high), facts["examples"]["test"], {}, (0, 0))
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device {name!r}", "auto, cpu or cuda")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise InputError("device cuda, which torch does not find on this machine", "cpu or auto")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
 def _resumed(folder: Path) -> int:
