@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 import sys
 import time
@@ -17,6 +19,7 @@ import torch
 
 from tiny_backbones import TINY_VIT, write_timm
 from whenwhere.cli import main
+from whenwhere.cli.progress import Bar
 from whenwhere.media import write_image, write_video
 from whenwhere.training.trained import TrainedAdapter
 
@@ -76,7 +79,7 @@ def contents(folder) -> list[bytes]:
     ("method", "kind", "more"),
     [
         ("losa", "vit", ("--set", "taps=[0,2]", "rank=4")),
-        ("losa", "cnn", ("--size", 64, "--mirror")),
+        ("losa", "cnn", ("--size", 64, "--mirror", "--views", 2)),
         ("linear", "cnn", ("--size", 64)),
         ("ladder", "vit", ()),
         ("adaptformer", "vit", ("--mirror",)),
@@ -231,12 +234,12 @@ def _killed(arguments, folder, log, lines):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
-@pytest.mark.parametrize("method", ["losa", "adaptformer"])
-def test_killed_and_started_again_it_ends_with_the_same_bits(run, tmp_path, data, backbones, method):
+@pytest.mark.parametrize(("method", "cache"), [("losa", "kept"), ("adaptformer", "none")])
+def test_killed_and_started_again_it_ends_with_the_same_bits(run, tmp_path, data, backbones, method, cache):
     command = ("adapt", data, "--backbone", backbones["vit"], "--method", method, "--epochs", 24, "--mirror")
-    command = (*command, "--batch", 6, "--cache", "none")
+    command = (*command, "--batch", 6, "--cache", cache)
     assert run(*command, "--out", "whole")[0] == 0
-    assert not Path("whole/states").exists()
+    shutil.rmtree("kept", ignore_errors=True)
 
     broken = (*command, "--out", "broken")
     assert _killed(broken, tmp_path, tmp_path / "broken" / "recipe.json", 1) == -signal.SIGKILL  # states, decoding
@@ -338,6 +341,12 @@ def test_the_same_file_in_two_splits_is_told(run, data, tmp_path, backbones):
         (("--batch", "0"), "batch=0"),
         (("--seed", str(2**70)), f"seed={2**70}"),
         (("--size", "5"), "size=5; expected 16 to 4096"),
+        (("--views", "0"), "views=0; expected 1 to 1024"),
+        pytest.param(
+            ("--device", "cuda"),
+            "device cuda, which torch does not find on this machine; expected cpu or auto",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="it is there"),
+        ),
         (("--size", "48"), "size"),  # this transformer takes 32 only
     ],
 )
@@ -426,6 +435,42 @@ def test_a_searched_placement_is_trained(run, data, backbones):
     ):
         code, out, err = run(*search, *wrong)
         assert code == 2 and told in err and "Traceback" not in err, err
+
+
+def test_search_placement_has_the_options_of_the_search_and_carries_the_rank(run, data, backbones):
+    search = ("search-placement", data, "--backbone", backbones["vit"], "--count", 2)
+    code, out, err = run(*search, "--rank", 3, "--score", "nuclear", "--head", "random", "--random", 2)
+    assert code == 0, err
+    assert "2 adapters of rank 3: 454 trained numbers" in out  # 2 (2 * 32 * 3 + 32 + 3)
+    assert out.rstrip().endswith("--placement placement.json --set rank=3")
+    settings = json.loads(Path("placement.json").read_text())["settings"]
+    assert (settings["score"], settings["head"], settings["images"]) == ("nuclear", "random", 19)  # 5 of 24 held out
+    trials = settings["trials"]
+    assert trials["held_out"] == 5 and len(trials["random"]) == 2 and trials["rank"] == 3
+    best = max(trials["guided"], *trials["random"])
+    assert best == 1.0  # three colours are easy
+    assert settings["method"] == ("gradient guided" if trials["guided"] == best else "random")
+    assert f"guided {trials['guided']:.4f}, 2 random sets {sum(trials['random']) / 2:.4f} on average and" in out
+    assert run(*search, "--rtol", 0.1, "--out", "loose.json")[0] == 0
+    assert json.loads(Path("loose.json").read_text())["settings"]["rtol"] == 0.1
+    for wrong, told in (
+        (("--rank", 0), "rank=0"),
+        (("--rtol", 2), "rtol=2.0; expected between 0 and 1"),
+        (("--random", -1), "random=-1; expected 0 to 10000"),
+        (("--score", "best"), "best"),
+    ):
+        code, out, err = run(*search, *wrong)
+        assert code == 2 and told in err and "Traceback" not in err, err
+
+
+def test_a_bar_tells_the_memory(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with Bar() as bar:
+        bar.show(1, 4, "gradients")
+        bar.show(4, 4, "gradients")
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert re.search(r"gradients 4/4 .* \d+/s \d{2,5} MB", said), said
 
 
 def test_a_backbone_named_by_its_folder_is_found_from_elsewhere(run, data, backbones, tmp_path, monkeypatch):

@@ -14,13 +14,15 @@ import pytest
 import torch
 
 from tiny_backbones import TINY_VIT, write_timm
+from whenwhere.adapt.store import DiskFull, Store
+from whenwhere.adapt.views import View
 from whenwhere.backbones.vision import vision
 from whenwhere.datasets.labelled_files import read_labelled
 from whenwhere.errors import InputError, WeightsError, WhenwhereError
 from whenwhere.media import write_image
 from whenwhere.training.adapt_data import _epochs, adapt_data
 from whenwhere.training.adapt_recipe import AdaptRecipe, alone, fingerprint
-from whenwhere.training.adapt_stores import Pixels, States, examine, hashes_of, pieces
+from whenwhere.training.adapt_stores import Computed, Pixels, States, examine, hashes_of, pieces
 from whenwhere.training.trained import TrainedAdapter
 
 
@@ -62,22 +64,31 @@ def test_states_and_pixels_feed_the_same_examples(backbone, data, tmp_path):
     model = AdaptRecipe("linear").build(backbone, files.classes)
     hashes, bad = hashes_of(files.examples, quiet)
     assert len(hashes) == 10 and not bad
-    states, pixels = States(model, 1, tmp_path / "cache", True), Pixels(model)
-    assert not states.take(hashes, quiet) and not pixels.take(hashes, quiet)
+    views = AdaptRecipe("linear", mirror=True).cuts()
+    states, pixels, computed = (
+        States(model, 1, tmp_path / "cache", views),
+        Pixels(model, 1, views),
+        Computed(model, 1, views),
+    )
+    assert not any(store.take(hashes, quiet) for store in (states, pixels, computed))
     assert states.cached == (0, 10)
-    chosen = [(files.examples[0], False), (files.examples[7], True)]
+    chosen = [(files.examples[0], 0), (files.examples[7], 1)]
     labels = torch.tensor([0, 1])
     seen = pixels.batch(chosen, labels)["pixels"]
     assert torch.equal(seen[0], backbone.preprocess(files.examples[0].pictures())[0])
     assert torch.equal(seen[1], backbone.preprocess(files.examples[7].pictures())[0].flip(-1))
-    kept, computed = states.batch(chosen, labels)["states"][0], backbone.states(seen, [-1])[0]
-    assert kept.dtype == torch.bfloat16
-    torch.testing.assert_close(kept.float(), computed, rtol=0.01, atol=0.02)
+    kept, last = states.batch(chosen, labels)["states"][0], backbone.states(seen, [-1])[0]
+    assert kept.dtype == torch.bfloat16 and kept.shape == (2, 32)  # a linear probe's are pooled: 64 bytes
+    assert states.cache.record_bytes == 64
+    torch.testing.assert_close(kept.float(), backbone.finish(last), rtol=0.01, atol=0.02)
+    torch.testing.assert_close(computed.batch(chosen, labels)["states"][0], last)
+    losa = States(AdaptRecipe("losa").build(backbone, files.classes), 1, tmp_path / "cache", views)
+    assert losa.cache.record_bytes == 3 * 17 * 32 * 2  # three layers of 17 tokens
 
-    again = States(model, 1, tmp_path / "cache", True)
+    again = States(model, 1, tmp_path / "cache", views)
     hashes = dict(list(hashes.items())[:4])
     assert not again.take(hashes, quiet) and again.cached == (4, 4)
-    plain = States(model, 1, tmp_path / "other", False)
+    plain = States(model, 1, tmp_path / "other")
     assert not plain.take(hashes, quiet) and plain.cached == (0, 4)
 
 
@@ -85,9 +96,9 @@ def test_damaged_states_are_computed_again(backbone, data, tmp_path):
     files = read_labelled(data)
     model = AdaptRecipe("linear").build(backbone, files.classes)
     hashes, _ = hashes_of(files.examples, quiet)
-    wanted = [(example, False) for example in files.examples]
+    wanted = [(example, 0) for example in files.examples]
     labels = torch.zeros(10, dtype=torch.int64)
-    store = States(model, 1, tmp_path / "cache", False)
+    store = States(model, 1, tmp_path / "cache")
     store.take(hashes, quiet)
     before = store.batch(wanted, labels)["states"][0]
 
@@ -97,12 +108,12 @@ def test_damaged_states_are_computed_again(backbone, data, tmp_path):
     for record in (2, 5):
         spoilt[record * size + 7] ^= 255
     shard.write_bytes(spoilt)
-    store = States(model, 1, tmp_path / "cache", False)
+    store = States(model, 1, tmp_path / "cache")
     store.take(hashes, quiet)
     assert store.cached == (10, 10)  # nobody has read them yet
     torch.testing.assert_close(store.batch(wanted, labels)["states"][0], before, rtol=0.01, atol=0.02)
     assert store.cache.stats.damaged == 2
-    third = States(model, 1, tmp_path / "cache", False)
+    third = States(model, 1, tmp_path / "cache")
     third.take(hashes, quiet)
     assert third.cached == (10, 10)
 
@@ -148,7 +159,7 @@ def largest_file(size):
 def test_a_full_disk_is_one_error_and_the_run_goes_on_later(backbone_folder, data, tmp_path, method, size):
     """It fills up with states or a checkpoint; later with the adapter or a picture."""
     mine = tmp_path / "mine"
-    options = {"method": method, "backbone": str(backbone_folder), "epochs": 2, "cache": None, "out": mine}
+    options = {"method": method, "backbone": str(backbone_folder), "epochs": 2, "cache": tmp_path / "c", "out": mine}
     with largest_file(size), pytest.raises(WhenwhereError, match="room|too large"):
         adapt_data(data, **options)
     adapt_data(data, **options)
@@ -160,6 +171,79 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_later(backbone_folder, dat
     adapt_data(data, **options)
     assert (mine / "adapter" / "model.safetensors").read_bytes() == adapter
     assert not [path for path in mine.rglob("*") if path.suffix in (".part", ".tmp", ".partial")]
+
+
+@pytest.mark.parametrize("why", ["disk", "none"])
+def test_without_a_cache_states_are_computed_in_every_step(backbone_folder, data, tmp_path, monkeypatch, why):
+    """Where the disk has no room for the states, and where none is wanted; it is said, and the run stays so."""
+    cache, mine, said = tmp_path / "cache", tmp_path / "mine", []
+    options = {"backbone": str(backbone_folder), "epochs": 3, "out": mine, "tell": said.append}
+    if why == "disk":
+        monkeypatch.setattr(
+            Store, "free_bytes", lambda self: (1 << 30) + 30_000
+        )  # 1 GiB stays free; 32,640 + 400 needed
+    result = adapt_data(data, cache=cache if why == "disk" else None, **options)
+    told = "0.00 GB of features for 10 records, with 1.07 GB free" if why == "disk" else "no cache"
+    assert told in said[-1] and "computed from the pictures in every step" in said[-1]
+    assert result.cached == (0, 0) and not list(tmp_path.rglob("*.data"))
+    assert "computed from the pictures" in (mine / "card.md").read_text()
+    assert json.loads((mine / "metrics.json").read_text())["cache"] == said[-1]
+    adapter = (mine / "adapter" / "model.safetensors").read_bytes()
+
+    (mine / "metrics.json").unlink()  # as if it had been killed before the papers
+    monkeypatch.undo()
+    said.clear()
+    adapt_data(data, cache=cache, **options)
+    assert any("as when the run began" in line for line in said) and not list(tmp_path.rglob("*.data"))
+    assert (mine / "adapter" / "model.safetensors").read_bytes() == adapter
+
+
+def test_a_run_that_began_with_a_cache_goes_on_with_one(backbone_folder, data, tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    options = {"method": "linear", "backbone": str(backbone_folder), "epochs": 2, "out": mine}
+    adapt_data(data, cache=tmp_path / "cache", **options)
+    assert "| cache | states of 10 examples |" in (mine / "card.md").read_text()
+    (mine / "metrics.json").unlink()
+    with pytest.raises(InputError, match="no cache, for a run that began with one"):
+        adapt_data(data, cache=None, **options)
+    monkeypatch.setattr(Store, "free_bytes", lambda self: 1 << 30)
+    with pytest.raises(InputError, match="room for the cache that the run began with"):
+        adapt_data(data, cache=tmp_path / "other", **options)
+    adapt_data(data, cache=tmp_path / "cache", **options)  # all of it is there
+
+
+def test_a_disk_that_fills_up_meanwhile_loses_no_example(backbone, data, tmp_path, monkeypatch):
+    """An example for whose states there is no room is not one that cannot be decoded."""
+    files = read_labelled(data)
+    store = States(AdaptRecipe("losa").build(backbone, files.classes), 1, tmp_path / "cache")
+    room = [1 << 40]
+    monkeypatch.setattr(Store, "free_bytes", lambda self: room.pop() if room else 1 << 30)
+    with pytest.raises(DiskFull, match="10 records"):
+        store.take(hashes_of(files.examples, quiet)[0], quiet)
+
+
+@pytest.mark.parametrize("method", ["linear", "adaptformer"])
+def test_views_are_cuts_that_states_and_pixels_agree_on(backbone, data, tmp_path, method):
+    files = read_labelled(data)
+    views = AdaptRecipe(method, views=3, mirror=True).cuts()
+    assert len(set(views)) == 6 and views[0] == View() and views[3] == View(flip=True)
+    assert [view.flip for view in views] == [False] * 3 + [True] * 3
+    assert AdaptRecipe(method, views=5).cuts()[:3] == views[:3]  # what is cached for few serves many
+    hashes, _ = hashes_of(files.examples[:2], quiet)
+    model = AdaptRecipe(method).build(backbone, files.classes)
+    labels, chosen = torch.zeros(6, dtype=torch.int64), [(files.examples[0], number) for number in range(6)]
+    kept, fresh = Pixels(model, 1, views), Pixels(model, 1, views)
+    kept.take(hashes, quiet)
+    seen = kept.batch(chosen, labels)["pixels"]
+    assert torch.equal(seen, fresh.batch(chosen, labels)["pixels"]) and len(kept._kept) == 6 and not fresh._kept
+    picture = files.examples[0].pictures()[0]
+    for number, view in enumerate(views):
+        torch.testing.assert_close(seen[number], backbone.preprocess([view.of(picture)])[0], rtol=0, atol=0.02)
+    if method == "linear":
+        states = States(model, 1, tmp_path / "cache", views)
+        states.take(hashes, quiet)
+        found = states.batch(chosen, labels)["states"][0].float()
+        torch.testing.assert_close(found, backbone.pooled(seen), rtol=0.02, atol=0.04)
 
 
 def test_the_fingerprint_is_of_content_split_class_and_order(data):
@@ -188,7 +272,7 @@ def test_settings_are_checked_and_lists_become_tuples():
 
 def test_python_has_the_same_and_gives_the_model_back(backbone_folder, data, tmp_path):
     result = adapt_data(data, out=tmp_path / "mine", backbone=str(backbone_folder), epochs=12, lr=0.01, cache=None)
-    assert result.accuracy == 1.0 and result.tested == 2 and result.cached == (0, 10)
+    assert result.accuracy == 1.0 and result.tested == 2 and result.cached == (0, 0)
     assert result.interval[0] < 1 and set(result.seconds) == {"prepare", "train", "test"}
     trained = TrainedAdapter.load(tmp_path / "mine")
     files = read_labelled(data)

@@ -199,6 +199,7 @@ class StatesAdapted(Adapted):
     """
 
     reads_states_only = True
+    reads_pooled: ClassVar[bool] = False  # True: :meth:`vector_of` takes the backbone's pooled vectors, (B, width), too
     taps: tuple[int, ...]
 
     def vector_of(self, states: Sequence[Tensor]) -> Tensor:

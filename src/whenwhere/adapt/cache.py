@@ -26,7 +26,7 @@ from torch import Tensor
 from whenwhere.adapt.adapted import StatesAdapted, frozen_states
 from whenwhere.adapt.places import KEY
 from whenwhere.adapt.shapes import shapes_to_keep, to_grid
-from whenwhere.adapt.store import DamagedRecord, Store
+from whenwhere.adapt.store import DamagedRecord, DiskFull, Store
 from whenwhere.adapt.views import View
 from whenwhere.backbones.vision import Backbone
 from whenwhere.errors import InputError
@@ -189,9 +189,9 @@ class FeatureCache:
             Keys ``V32`` (len(items), len(views)), to ask for records with.
 
         Raises:
-            InputError: the disk has not room for it, or the backbone is not what it was when the cache was opened; told
-                before anything is computed.
-            DiskFull: it filled up meanwhile; what was written stays.
+            InputError: the backbone is not what it was when the cache was opened.
+            DiskFull: the disk has not room for it, told before anything is computed; or it filled up meanwhile, and
+                what was written stays.
             MediaError: an image that cannot be read.
         """
         store = self.features.store
@@ -216,7 +216,7 @@ class FeatureCache:
             keep_free: bytes that stay free.
 
         Raises:
-            InputError: not enough room; says how much there is and what to do.
+            DiskFull: not enough room; says how much there is and what to do.
         """
         cost = self.cost(len(items))
         if cost.bytes <= cost.free - keep_free:
@@ -224,7 +224,7 @@ class FeatureCache:
         missing = int((~self.has(items)).sum())
         need = missing * (self.record_bytes + 40)
         if missing and need > cost.free - keep_free:
-            raise InputError(
+            raise DiskFull(
                 f"{need / 1e9:.2f} GB of features for {missing} records, with {cost.free / 1e9:.2f} GB free",
                 f"that and {keep_free / 1e9:.2f} GB that stay free",
                 "tap fewer layers, store bfloat16, take fewer views, or choose another folder",

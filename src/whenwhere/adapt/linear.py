@@ -27,6 +27,7 @@ class LinearProbe(StatesAdapted):
 
     method = "linear"
     Config = LinearConfig
+    reads_pooled = True
 
     def __init__(self, backbone: Backbone, labels: Sequence[str], config: LinearConfig | None = None) -> None:
         super().__init__(backbone, labels, config)

@@ -34,13 +34,14 @@ class View:
         return cut[:, ::-1] if self.flip else cut
 
 
-def random_views(count: int, seed: int = 0, smallest: float = 0.5) -> tuple[View, ...]:
+def random_views(count: int, seed: int = 0, smallest: float = 0.5, mirror: bool = True) -> tuple[View, ...]:
     """The whole image, then random cuts of it, every other one mirrored.
 
     Args:
         count: at least 1.
-        seed: of the choice; the same for all images.
+        seed: of the choice; the same for all images. The first of many are those of few.
         smallest: least area of a cut, as a share of the image.
+        mirror: whether every other one is mirrored.
     """
     if count < 1 or not 0 < smallest <= 1:
         raise InputError(f"count={count}, smallest={smallest}", "count at least 1, smallest in 0..1")
@@ -49,5 +50,5 @@ def random_views(count: int, seed: int = 0, smallest: float = 0.5) -> tuple[View
         area, ratio = rng.uniform(smallest, 1), np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
         w, h = min(1.0, (area * ratio) ** 0.5), min(1.0, (area / ratio) ** 0.5)
         x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
-        views.append(View((x, y, min(1.0, x + w), min(1.0, y + h)), flip=len(views) % 2 == 1))
+        views.append(View((x, y, min(1.0, x + w), min(1.0, y + h)), flip=mirror and len(views) % 2 == 1))
     return tuple(views)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -42,10 +42,12 @@ def adapt(
     lr: float | None = None,
     weight_decay: float = 1e-4,
     mirror: bool = False,
+    views: int = 1,
     seed: int = 0,
     set: tuple[str, ...] = (),
     placement: Path | None = None,
     cache: str = "",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     strict: bool = False,
 ) -> int:
     """Train a small model on labelled pictures or clips, on top of a frozen pretrained one.
@@ -64,10 +66,12 @@ def adapt(
         lr: peak learning rate; the default is the method's own (1e-4 for full, 3e-3 for bitfit and linear, else 1e-3).
         weight_decay: of AdamW.
         mirror: also train on mirror images.
+        views: cuts of each picture to train on: the whole and random ones, the same of all pictures.
         seed: of weights and order.
         set: settings of the method, as NAME=VALUE, such as rank=16.
         placement: file of whenwhere search-placement, for the method placed.
-        cache: folder where the frozen backbone's states are kept for other runs; none: until this run ends.
+        cache: folder where the frozen backbone's states are kept; none: nowhere, they are computed in every step.
+        device: where to compute; auto is cuda where it is there.
         strict: stop at files that cannot be decoded instead of leaving them out.
     """
     from whenwhere.reports.adapted import usage
@@ -90,9 +94,11 @@ def adapt(
             lr=lr,
             weight_decay=weight_decay,
             mirror=mirror,
+            views=views,
             seed=seed,
             placement=placement,
             cache=None if cache == "none" else (cache or True),
+            device=device,
             strict=strict,
             tell=bar.remark,
             progress=bar.show,

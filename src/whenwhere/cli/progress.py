@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from whenwhere.cli.errors import printable
 from whenwhere.reports.clock import stamp
 
@@ -71,6 +73,8 @@ class LiveProgress:
 class Bar:
     """What a person sees of steps that can be counted: a line on stderr where that is a terminal, remarks above it.
 
+    The line tells speed, resident memory and time left.
+
     Use it as a context manager.
 
     Args:
@@ -105,6 +109,7 @@ class Bar:
             self._progress.start()
         before, begin = self._begin
         rate = f"{(done - before) / max(time.perf_counter() - begin, 1e-9):.0f}/s" if done > before else ""
+        rate += f" {psutil.Process().memory_info().rss / 1e6:.0f} MB"
         self._progress.update(self._task, completed=done, total=of, description=what, rate=rate)
         if done >= of:
             self._stop()

@@ -32,6 +32,11 @@ def search_placement(
     count: int = 6,
     gamma: float = 0.6,
     kinds: Kinds = ("sequential", "parallel", "long_range", "recurrent"),
+    score: Literal["rank", "frobenius", "spectral", "nuclear", "stable_rank"] = "rank",
+    rtol: float = 1e-3,
+    head: Literal["probe", "random"] = "probe",
+    rank: int = 8,
+    random: int = 0,
     examples: int = 512,
     seed: int = 0,
 ) -> int:
@@ -47,8 +52,14 @@ def search_placement(
         count: adapters to place.
         gamma: how much an edge near a chosen one loses, 0 (nothing) to below 1.
         kinds: of edges allowed; a recurrent one costs up to a second pass.
+        score: number that is made of an edge's gradient.
+        rtol: for the score rank: singular values below so much of the largest count as zero.
+        head: a linear head that is fitted first, or a random one.
+        rank: of the adapters; changes what they cost, not which edges are chosen.
+        random: random sets of edges to try against the choice, each trained briefly; the best on held-out training
+            examples is taken.
         examples: training examples to measure the gradients on.
-        seed: of the choice of these.
+        seed: of the choice of these, and of what is drawn at random.
     """
     if out.suffix.lower() != ".json":
         raise InputError(f"--out {out}", "a name ending in .json")
@@ -65,6 +76,11 @@ def search_placement(
             count=count,
             gamma=gamma,
             kinds=kinds,
+            score=score,
+            rtol=rtol,
+            head=head,
+            rank=rank,
+            random=random,
             examples=examples,
             seed=seed,
             tell=bar.remark,
@@ -77,6 +93,6 @@ def search_placement(
     print(summary)
     print(f"in {out} and {out.with_suffix('.png')}; train with it:")
     place, source = shlex.quote(str(out)), shlex.quote(str(data))
-    more = "" if frames is None else f" --frames {frames}"
+    more = ("" if rank == 8 else f" --set rank={rank}") + ("" if frames is None else f" --frames {frames}")
     print(f"  whenwhere adapt {source} --method placed --backbone {shlex.quote(backbone)} --placement {place}{more}")
     return 0

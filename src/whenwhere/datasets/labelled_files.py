@@ -182,8 +182,8 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     from whenwhere.datasets.named_sets import FORMS, read_named  # which needs this module
 
     path = Path(data).expanduser()
-    named = None if path.exists() else read_named(os.fspath(data))
-    if named is None and not path.exists():
+    known = None if path.exists() else read_named(os.fspath(data))
+    if known is None and not path.exists():
         raise InputError(
             f"{path} does not exist",
             f"a folder of class folders, a .zip, a .csv or .jsonl table, or one of {', '.join(FORMS)}",
@@ -191,8 +191,8 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     suffix = path.suffix.lower()
     notes: list[str] = []
     examples: list[Example]
-    if named is not None:
-        source, examples, notes = named
+    if known is not None:
+        source, examples, notes = known
         path = Path(source)
     elif path.is_dir():
         zips = sorted(file for file in path.iterdir() if file.suffix.lower() == ".zip")

@@ -78,10 +78,11 @@ def _card(folder: Path, facts: Mapping[str, Any], confusion: np.ndarray) -> str:
         f"| input | {facts['size']} pixels{_clips(recipe['frames'])} |",
         f"| recipe | {recipe['epochs']} epochs of batches of {recipe['batch']}, AdamW at {recipe['lr']:g}, "
         f"weight decay {recipe['weight_decay']:g}, seed {recipe['seed']}"
-        f"{', with mirror images' if recipe['mirror'] else ''} |",
+        f"{_cuts(recipe['views'])}{', with mirror images' if recipe['mirror'] else ''} |",
         f"| settings | {_cell(json.dumps(recipe['settings']))} |",
         f"| time{_since(facts)} | {seconds['prepare']:.0f} s reading and caching, {seconds['train']:.0f} s training, "
         f"{seconds['test']:.0f} s testing |",
+        *([f"| cache | {_cell(facts['cache'])} |"] if facts["cache"] else []),
         f"| peak memory | {facts['peak_memory_mb']:,.0f} MB |",
         "",
         "The weights are those of the last step; nothing was chosen by looking at the test examples.",
@@ -105,6 +106,10 @@ def _cell(text: str) -> str:
 
 def _clips(frames: int) -> str:
     return f", {frames} frames of each clip" if frames > 1 else ""
+
+
+def _cuts(views: int) -> str:
+    return f", {views} cuts of each picture" if views > 1 else ""
 
 
 def _mixed_up(confusion: np.ndarray, classes: Sequence[str]) -> list[str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from whenwhere.adapt.anatomy import anatomy
+from whenwhere.adapt.gradient_rank import RTOL, Score
 from whenwhere.adapt.methods import method as named_method
+from whenwhere.adapt.placement import PlacementConfig
 from whenwhere.adapt.placement_file import Placement
 from whenwhere.adapt.search import search_placement
 from whenwhere.backbones.vision import vision
@@ -20,6 +22,7 @@ from whenwhere.cache import cache_dir
 from whenwhere.datasets.labelled_files import LabelledFiles, read_labelled
 from whenwhere.errors import InputError
 from whenwhere.training.adapt_recipe import AdaptRecipe, alone
+from whenwhere.training.adapt_trials import against_random
 from whenwhere.training.adapting import AdaptResult, adapt_files
 from whenwhere.training.trained import Progress, Tell, left_out
 
@@ -28,6 +31,7 @@ _SMALL, _SMALL_SIZE = 64, 160  # pictures up to 64 pixels are fed to a CNN at 16
 _LEARNING_RATES = {"full": 1e-4, "bitfit": 3e-3, "linear": 3e-3}
 _LEARNING_RATE = 1e-3
 _BATCH = 32
+_HELD_OUT = 5  # one in so many, for trials
 _LEAST_EPOCHS, _LEAST_STEPS, _MOST_EPOCHS = 5, 150, 100  # where nothing is said
 
 
@@ -45,9 +49,11 @@ def adapt_data(
     lr: float | None = None,
     weight_decay: float = 1e-4,
     mirror: bool = False,
+    views: int = 1,
     seed: int = 0,
     placement: str | os.PathLike[str] | Placement | None = None,
     cache: str | os.PathLike[str] | bool | None = True,
+    device: str = "auto",
     strict: bool = False,
     tell: Tell = lambda line: None,
     progress: Progress = lambda done, of, what: None,
@@ -65,12 +71,12 @@ def adapt_data(
         size: input side; None is 160 for small pictures on the default backbone, else the backbone's own.
         frames: of each clip; None is 8 for videos, and 1 for pictures.
         epochs: passes over the training examples; None is 5, or as many as make 150 steps, 100 at most.
-        batch, weight_decay, mirror, seed: see :class:`whenwhere.training.adapt_recipe.AdaptRecipe`.
+        batch, weight_decay, mirror, views, seed: see :class:`whenwhere.training.adapt_recipe.AdaptRecipe`.
         lr: None is the method's own default: 1e-4 for full, 3e-3 for bitfit and linear, else 1e-3.
         placement: of :func:`place_adapters`, or a file of one; for the method "placed".
-        cache: where the frozen backbone's states are kept: True is the program's cache folder; None the run's folder,
-            until it ends.
-        strict, tell, progress: see :func:`whenwhere.training.adapting.adapt_files`.
+        cache: where the frozen backbone's states are kept: True is the program's cache folder; None nowhere, and they
+            are computed in every step.
+        device, strict, tell, progress: see :func:`whenwhere.training.adapting.adapt_files`.
 
     Returns:
         The adapter and its figures.
@@ -104,13 +110,22 @@ def adapt_data(
         lr if lr is not None else _LEARNING_RATES.get(method, _LEARNING_RATE),
         weight_decay,
         mirror,
+        views,
         seed,
     )
     if cache is True:
         cache = cache_dir() / "states"
     with alone(Path(out)):
         return adapt_files(
-            files, recipe, out, placement=placement, cache=cache or None, strict=strict, tell=tell, progress=progress
+            files,
+            recipe,
+            out,
+            placement=placement,
+            cache=cache or None,
+            device=device,
+            strict=strict,
+            tell=tell,
+            progress=progress,
         )
 
 
@@ -122,6 +137,11 @@ def place_adapters(
     count: int = 6,
     gamma: float = 0.6,
     kinds: Sequence[str] = ("sequential", "parallel", "long_range", "recurrent"),
+    score: Score = "rank",
+    rtol: float = RTOL,
+    head: Literal["probe", "random"] = "probe",
+    rank: int = 8,
+    random: int = 0,
     examples: int = 512,
     seed: int = 0,
     tell: Tell = lambda line: None,
@@ -135,7 +155,10 @@ def place_adapters(
         data: as :func:`whenwhere.datasets.labelled_files.read_labelled` takes it, or gave it.
         backbone: a transformer; see :func:`whenwhere.backbones.vision.vision`.
         frames: of each clip; None is 8 for videos, and 1 for pictures.
-        count, gamma, kinds, seed: see :func:`whenwhere.adapt.search.search_placement`.
+        count, gamma, kinds, score, rtol, head, seed: see :func:`whenwhere.adapt.search.search_placement`.
+        rank: of the adapters, for what they cost and for the trials.
+        random: so many random sets of edges are tried too: they and the guided choice are trained briefly, each tested
+            on the same fifth of the examples, and the best is taken. 0 tries none.
         examples: training pictures or clips to measure on, drawn at random; best more than the transformer is wide.
         tell, progress: called with lines for a person, and with (done, of, what).
 
@@ -152,6 +175,11 @@ def place_adapters(
         raise InputError(f"examples={examples}", "2 or more")
     if not 1 <= frames <= 1024:
         raise InputError(f"frames={frames}", "1 to 1024")
+    if not 0 <= random <= 10_000:
+        raise InputError(f"random={random}", "0 to 10000")
+    if not 0 < rtol < 1:
+        raise InputError(f"rtol={rtol}", "between 0 and 1")
+    PlacementConfig(rank=rank)  # tells a bad one
     encoder = vision(backbone)
     anatomy(encoder)  # a CNN is told before the files are read
     train = files.of("train")
@@ -168,6 +196,13 @@ def place_adapters(
         raise InputError(left_out(bad), "pictures that decode")
     if bad:
         tell(left_out(bad))
+    held: list[tuple[Tensor, int]] = []
+    if random:
+        pairs = list(zip(clips, labels))
+        held, used = pairs[::_HELD_OUT], [pair for at, pair in enumerate(pairs) if at % _HELD_OUT]
+        if not used:
+            raise InputError(f"{len(pairs)} examples that decode", "2 or more, of which one in five is held out")
+        clips, labels = [clip for clip, _ in used], [label for _, label in used]
     pictures = len(clips) * frames
     if pictures < encoder.width:
         tell(f"{pictures} pictures are fewer than the transformer is wide ({encoder.width}): ranks are capped")
@@ -186,10 +221,31 @@ def place_adapters(
         count=count,
         gamma=gamma,
         kinds=kinds,
+        score=score,
+        rtol=rtol,
+        head=head,
         seed=seed,
         progress=lambda what, done, of: progress(done, of or steps, what),
     )
-    return found, found.summary(encoder)
+    if not random:
+        return found, found.summary(encoder, rank)
+
+    def joined(some: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(some)) if frames > 1 else torch.cat(list(some))
+
+    found, line = against_random(
+        found,
+        encoder,
+        files.classes,
+        (joined(clips), torch.tensor(labels)),
+        (joined([clip for clip, _ in held]), torch.tensor([label for _, label in held])),
+        draws=random,
+        kinds=kinds,
+        rank=rank,
+        seed=seed,
+        progress=lambda what, done, of: progress(done, of, what),
+    )
+    return found, f"{found.summary(encoder, rank)}\n{line}"
 
 
 def _small(files: LabelledFiles) -> bool:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from whenwhere.adapt.adapted import Adapted
 from whenwhere.adapt.methods import method
+from whenwhere.adapt.views import View, random_views
 from whenwhere.backbones.vision import Backbone
 from whenwhere.cache import cache_dir
 from whenwhere.datasets.fields import read_json
@@ -45,6 +46,8 @@ class AdaptRecipe:
         batch: examples of a step.
         lr, weight_decay: of AdamW; the rate rises over a tenth of the steps and falls to 0 as a cosine.
         mirror: also train on each picture's mirror image. Wrong for digits, text, and left and right.
+        views: cuts of each picture that are trained on: the whole, and random ones of at least half its area, the same
+            of all pictures and in all runs. With ``mirror`` there are twice as many.
         seed: of initial weights and the order of the data.
 
     Raises:
@@ -61,6 +64,7 @@ class AdaptRecipe:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     mirror: bool = False
+    views: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,6 +72,7 @@ class AdaptRecipe:
             ("epochs", 1, 100_000),
             ("batch", 1, 65_536),
             ("frames", 1, 1024),
+            ("views", 1, 1024),
             ("seed", 0, 2**63 - 1),
         ):
             if not least <= getattr(self, name) <= most:
@@ -94,6 +99,11 @@ class AdaptRecipe:
                 f"setting frames={self.settings['frames']} of method {self.method!r} for examples of {self.frames}",
                 "the option frames, which sets it",
             )
+
+    def cuts(self) -> tuple[View, ...]:
+        """The views, the whole picture first; the mirrored ones, if any, after all others."""
+        plain = random_views(self.views, mirror=False)
+        return (*plain, *(dataclasses.replace(view, flip=True) for view in plain if self.mirror))
 
     def build(self, backbone: Backbone, classes: Sequence[str]) -> Adapted:
         """The untrained adapter; the same one each time.
@@ -202,7 +212,13 @@ def settled(folder: Path, name: str) -> int | None:
     return recipe[name].whole(1) if begun(folder) and recipe.has(name) else None
 
 
-def settle(folder: Path, **counts: int) -> None:
+def settled_feed(folder: Path) -> str | None:
+    """Whether the run that began there reads "states" from a cache or computes them from "pixels", if it did begin."""
+    recipe = read_json(folder / RECIPE, "recipe")
+    return recipe["fed"].text(["states", "pixels"]) if begun(folder) and recipe.has("fed") else None
+
+
+def settle(folder: Path, **counts: int | str) -> None:
     """Write down what follows from the state of the machine, so that the run goes on the same way in another one."""
     there = {name: entry.value for name, entry in read_json(folder / RECIPE, "recipe").entries().items()}
     write_text(folder / RECIPE, json.dumps({**there, **counts}, indent=1) + "\n")

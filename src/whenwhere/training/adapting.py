@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy as np
 import psutil
 import torch
 
-from whenwhere.adapt.adapted import Adapted, StatesAdapted
+from whenwhere.adapt.adapted import Adapted
 from whenwhere.adapt.methods import load_adapted
 from whenwhere.adapt.placement_file import Placement
 from whenwhere.backbones.vision import Backbone, vision
@@ -37,8 +36,9 @@ from whenwhere.training.adapt_recipe import (
     fingerprint,
     settle,
     settled,
+    settled_feed,
 )
-from whenwhere.training.adapt_stores import Labelled, Pixels, States, Store, examine, hashes_of, pieces
+from whenwhere.training.adapt_stores import Labelled, States, examine, hashes_of, pieces, store_for
 from whenwhere.training.checkpoint import newest_checkpoint
 from whenwhere.training.config import FitConfig
 from whenwhere.training.data import Batches
@@ -46,7 +46,6 @@ from whenwhere.training.fit import fit
 from whenwhere.training.threads import idle_threads, threads_put_back
 from whenwhere.training.trained import ADAPTER, Progress, Tell, Tested, left_out
 
-_STATES = "states"  # in the folder of a run without a cache
 _TWINS = 3  # pairs told
 _POINTS = 60  # of a curve
 
@@ -62,7 +61,7 @@ class AdaptResult:
         interval: its 95 % interval.
         tested: number of test examples.
         seconds: of this start: reading and caching, training, testing; empty if the run had ended before.
-        cached: examples found in the cache, and all; (0, 0) if no cache was needed.
+        cached: examples found in the cache, and all; (0, 0) if there was none.
     """
 
     model: Adapted
@@ -83,6 +82,7 @@ def adapt_files(
     placement: Placement | None = None,
     cache: str | os.PathLike[str] | None = None,
     strict: bool = False,
+    device: str = "auto",
     tell: Tell = lambda line: None,
     progress: Progress = lambda done, of, what: None,
 ) -> AdaptResult:
@@ -95,8 +95,10 @@ def adapt_files(
         recipe: what to train.
         folder: of the run; new, empty, or of the same recipe and data, wherever these lie by now.
         placement: that the edges in the recipe were taken from; it is compared with the backbone.
-        cache: folder in which the frozen backbone's states are kept for this and later runs; None keeps them until
-            the run ends, in its folder. Methods that train through the backbone do not use it.
+        cache: folder in which the frozen backbone's states are kept for this and later runs. None, or a disk without
+            room for them (which is told): they are computed from the pictures in every step, and nothing is written.
+            Methods that train through the backbone do not use it.
+        device: "cpu", "cuda", or "auto", which is "cuda" where it is there. A run may go on on another one.
         strict: refuse files that cannot be decoded; else they are left out and told.
         tell: called with lines for a person.
         progress: called with (done, of, what) while files are read and tested.
@@ -111,6 +113,7 @@ def adapt_files(
     """
     folder = Path(folder)
     started = time.perf_counter()
+    computing = _device(device)
     check_folder(folder, recipe, data)
     if not data.of("test"):
         raise InputError(f"{data.source} has no test examples", "a test split, or neither val nor test")
@@ -121,7 +124,7 @@ def adapt_files(
     backbone = vision(recipe.backbone, size=recipe.size)
     if placement is not None:
         placement.config(backbone)
-    model = recipe.build(backbone, data.classes)
+    model = recipe.build(backbone.to(computing), data.classes).to(computing)
     everything = [example for split in ("train", "val", "test") for example in data.of(split)]
     hashes, bad = hashes_of(everything, progress)
     claim(folder, recipe, data, fingerprint(everything, hashes))
@@ -132,11 +135,11 @@ def adapt_files(
     if threads < most:
         tell(f"{threads} of {most} threads are used, as many as were idle when the run began")
     torch.set_num_threads(threads)
-    store: Store = (
-        States(model, recipe.frames, Path(cache) if cache else folder / _STATES, recipe.mirror)
-        if isinstance(model, StatesAdapted)
-        else Pixels(model, recipe.frames)
-    )
+    views = recipe.cuts()
+    place = Path(cache).expanduser() if cache else None
+    store, why = store_for(model, recipe.frames, views, place, hashes, settled_feed(folder))
+    if why:
+        tell(why)
     bad += store.take(hashes, progress)
     if bad and (strict or len(bad) == len(everything)):
         raise InputError(left_out(bad), "files that decode", "take them out, or do without --strict" if strict else "")
@@ -157,7 +160,7 @@ def adapt_files(
     batch = min(recipe.batch, len(train))
     steps = max(1, recipe.epochs * len(train) // batch)
     cut = settled(folder, "pieces") or pieces(model, store, train[0], batch)
-    settle(folder, pieces=cut, threads=threads)
+    settle(folder, pieces=cut, threads=threads, fed="states" if isinstance(store, States) else "pixels")
     if cut > 1:
         tell(f"memory allows {batch // cut} examples at a time, so a step of {batch} is made of {cut} pieces")
     config = FitConfig(
@@ -173,7 +176,7 @@ def adapt_files(
         checkpoint_every=max(1, steps // 5),
         keep=1,
         evaluate_every=-(-steps // 5),
-        device="cpu",
+        device="cuda" if computing.type == "cuda" else "cpu",
     )
 
     def evaluate(system: Adapted, step: int) -> dict[str, float]:
@@ -182,7 +185,7 @@ def adapt_files(
     resumed = _resumed(folder)
     if resumed:
         tell(f"going on after step {resumed} of {steps}")
-    labelled = Labelled(store, train, data.labels(train), recipe.mirror)
+    labelled = Labelled(store, train, data.labels(train), len(views))
     outcome = fit(model, Batches(labelled, labelled.collate), config, folder / RUN, evaluate=evaluate)
     trained = time.perf_counter()
 
@@ -208,14 +211,13 @@ def adapt_files(
         "interval": list(result.interval),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "cached": list(store.cached),
+        "cache": f"states of {store.cached[1]:,} examples" if isinstance(store, States) else why,
         "examples_per_second": round(outcome.samples_per_second, 1),
         "threads": threads,
         "peak_memory_mb": round(_peak_memory() / 1e6, 1),
     }
     curves = _curves(folder / RUN / "metrics.jsonl", "val" if "val" in examples else "test")
     report.write(folder, facts, result.confusion(), curves, _said(examples["test"], result))
-    if not cache:
-        shutil.rmtree(folder / _STATES, ignore_errors=True)
     return AdaptResult(model, folder, result.accuracy, result.interval, len(result.truth), seconds, store.cached)
 
 
@@ -229,6 +231,15 @@ def _ended(folder: Path, backbone: Backbone, tell: Tell) -> AdaptResult | None:
     low, high = facts["interval"]
     model = load_adapted(folder / ADAPTER, backbone)
     return AdaptResult(model, folder, facts["accuracy"]["test"], (low, high), facts["examples"]["test"], {}, (0, 0))
+
+
+def _device(name: str) -> torch.device:
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device {name!r}", "auto, cpu or cuda")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise InputError("device cuda, which torch does not find on this machine", "cpu or auto")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
 def _resumed(folder: Path) -> int:
