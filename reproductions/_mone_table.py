@@ -6,6 +6,7 @@ Command: ``python reproductions/_mone_table.py`` writes the section anew.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from textwrap import fill
@@ -32,7 +33,26 @@ ROWS = (
     ("ToMe, trained so, as e_c = 0.4", "merging 0.4", "0.4", "merging 0.4"),
     ("token dropping, as e_c = 0.4", "dropping 0.4", "0.4", "dropping 0.4"),
 )
+# The same, all but the last from one dense model.
+TUNED_ROWS = (
+    ("dense, width 96", "tuned dense", "1.0", "dense"),
+    *((f"MoNE, e_c = {b}", f"tuned mone {b}", f"{b}", f"nested {b}") for b in (0.8, 0.6, 0.4, 0.2)),
+    ("random router, e_c = 0.2", "tuned random 0.2", "0.2", "nested 0.2"),
+    *((f"MoNE {b}, router random in test", f"tuned mone {b}", f"random {b}", f"nested {b}") for b in (0.6, 0.4, 0.2)),
+    *(
+        (f"ToMe on the dense model, as e_c = {b}", "tuned dense", f"merging {b}", f"merging {b}")
+        for b in (0.8, 0.6, 0.4)
+    ),
+    ("ToMe, trained so, as e_c = 0.4", "tuned merging 0.4", "0.4", "merging 0.4"),
+    ("token dropping, as e_c = 0.4", "tuned dropping 0.4", "0.4", "dropping 0.4"),
+    ("dense, width 64, from random weights, all multiply-adds", "longer dense 64", "1.0", "dense 64"),
+)
 CURVES = (("one model for all budgets", "adaptive"), *((f"trained at {b}", f"mone {b}") for b in (0.2, 0.4, 0.6, 0.8)))
+TUNED_CURVES = (
+    ("one model for all budgets", "tuned adaptive"),
+    ("the same, all widths trained first", "tuned adaptive, widths first"),
+    *((f"trained at {b}", f"tuned mone {b}") for b in (0.2, 0.4, 0.6, 0.8)),
+)
 CURVE = (0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 1.0)
 
 
@@ -84,6 +104,29 @@ CLAIMS = (
     Claim("... 0.2, where it helps most", ("mone 0.2", "0.2"), ("mone 0.2, equal steps", "0.2"), "helps most"),
     Claim("a model trained at 0.8 falls when run at 0.2", ("mone 0.8", "0.8"), ("mone 0.8", "0.2"), "falls"),
 )  # fmt: skip
+TUNED_CLAIMS = (
+    Claim("equal accuracy at half the FLOPs: e_c = 0.4 within a point of the dense model", ("tuned mone 0.4", "0.4"),
+          ("tuned dense", "1.0"), "equal at about half", -1.0),
+    Claim("... e_c = 0.6", ("tuned mone 0.6", "0.6"), ("tuned dense", "1.0"), "-", -1.0),
+    Claim("MoNE beats a dense model of its FLOPs (0.4, width 64)", ("tuned mone 0.4", "0.4"),
+          ("longer dense 64", "1.0"), "-"),
+    Claim("MoNE beats ToMe without training at equal FLOPs, 0.4", ("tuned mone 0.4", "0.4"),
+          ("tuned dense", "merging 0.4"), "-"),
+    Claim("... trained ToMe", ("tuned mone 0.4", "0.4"), ("tuned merging 0.4", "0.4"), "-"),
+    Claim("MoNE beats token dropping at equal FLOPs, 0.4", ("tuned mone 0.4", "0.4"), ("tuned dropping 0.4", "0.4"),
+          "+0.7 (MoD's greedy rule, SSv2)"),
+    Claim("a learned router beats a random one, 0.2", ("tuned mone 0.2", "0.2"), ("tuned random 0.2", "0.2"),
+          "+1.3 (SSv2)"),
+    *(
+        Claim(f"one model for all budgets is within a point of its own model, {b} (unseen)",
+              ("tuned adaptive", f"{b}"), (f"tuned mone {b}", f"{b}"), "close (plot)", -1.0)
+        for b in (0.2, 0.4, 0.6, 0.8)
+    ),
+    Claim("an unseen budget is no worse than the next lower seen one (0.3 against 0.25)", ("tuned adaptive", "0.3"),
+          ("tuned adaptive", "0.25"), "smooth (plot)", -1.0),
+    Claim("training all widths first helps the one model (0.4)", ("tuned adaptive, widths first", "0.4"),
+          ("tuned adaptive", "0.4"), "-"),
+)  # fmt: skip
 
 
 def values(record: dict[str, Any], arm: str, at: str, figure: str = "accuracy") -> dict[str, float]:
@@ -112,9 +155,53 @@ def verdict(found: list[float], least: float) -> str:
     return "mixed" if mean(found) > least else "does not hold"
 
 
+def _rows(record: dict[str, Any], rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    """A table of models: what they cost and what they reach."""
+    runs, times = record["runs"], record["milliseconds"]
+    lines = ["| model | M | ms | steps | accuracy |", "|---|---|---|---|---|"]
+    for title, arm, at, timed in rows:
+        found = values(record, arm, at)
+        if not found:
+            lines.append(f"| {title} | | {times[timed]:.2f} | | not run |")
+            continue
+        flops = next(iter(values(record, arm, at, "flops").values())) / 1e6
+        steps = next(run["steps"] for name, run in runs.items() if name.rpartition("/")[0] == arm)
+        lines.append(f"| {title} | {flops:.1f} | {times[timed]:.2f} | {steps} | {spread(found)} |")
+    return lines
+
+
+def _curves(record: dict[str, Any], curves: Sequence[tuple[str, str]]) -> list[str]:
+    """A table of accuracies over budgets."""
+    lines = [f"| run at e_c | {' | '.join(map(str, CURVE))} |", f"|---|{'---|' * len(CURVE)}"]
+    for title, arm in curves:
+        cells = [spread(values(record, arm, f"{budget}")) for budget in CURVE]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return lines
+
+
+def _claims(record: dict[str, Any], claims: Sequence[Claim]) -> list[str]:
+    """A table of claims, with what a verdict means above it."""
+    lines = [
+        "A claim holds if every seed agrees, and is mixed if only the mean does.",
+        "",
+        "| claim | difference in points, by seed | mean | published | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for claim in claims:
+        found = differences(record, claim)
+        if found:
+            by_seed = ", ".join(f"{value:+.1f}" for value in found)
+            judged = verdict(found, claim.least) + ("" if len(found) > 1 else " (one seed)")
+            cells = [claim.text, by_seed, f"{mean(found):+.1f}", claim.published, judged]
+        else:
+            cells = [claim.text, "not run", "", claim.published, ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def section(record: dict[str, Any]) -> str:
     """The section, markers included."""
-    runs, size, times = record["runs"], record["settings"], record["milliseconds"]
+    runs, size = record["runs"], record["settings"]
     seeds = sorted({name.rpartition("/")[2] for name in runs})
     cpu = sum(run["train_cpu_s"] + run["test_cpu_s"] for run in runs.values()) / 60
     lines = [
@@ -133,21 +220,10 @@ def section(record: dict[str, Any]) -> str:
             120,
         ),
         "",
-        "| model | M | ms | steps | accuracy |",
-        "|---|---|---|---|---|",
+        *_rows(record, ROWS),
+        "",
+        *_curves(record, CURVES),
     ]
-    for title, arm, at, timed in ROWS:
-        found = values(record, arm, at)
-        if not found:
-            lines.append(f"| {title} | | {times[timed]:.2f} | | not run |")
-            continue
-        flops = next(iter(values(record, arm, at, "flops").values())) / 1e6
-        steps = next(run["steps"] for name, run in runs.items() if name.rpartition("/")[0] == arm)
-        lines.append(f"| {title} | {flops:.1f} | {times[timed]:.2f} | {steps} | {spread(found)} |")
-    lines += ["", f"| run at e_c | {' | '.join(map(str, CURVE))} |", f"|---|{'---|' * len(CURVE)}"]
-    for title, arm in CURVES:
-        cells = [spread(values(record, arm, f"{budget}")) for budget in CURVE]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
     looks = [run["on_digit"] for name, run in runs.items() if name.startswith(("mone", "adaptive"))]
     if looks:
         lines += [
@@ -158,22 +234,23 @@ def section(record: dict[str, Any]) -> str:
                 120,
             ),
         ]
-    lines += [
-        "",
-        "A claim holds if every seed agrees, and is mixed if only the mean does.",
-        "",
-        "| claim | difference in points, by seed | mean | published | verdict |",
-        "|---|---|---|---|---|",
-    ]
-    for claim in CLAIMS:
-        found = differences(record, claim)
-        if found:
-            by_seed = ", ".join(f"{value:+.1f}" for value in found)
-            judged = verdict(found, claim.least) + ("" if len(found) > 1 else " (one seed)")
-            cells = [claim.text, by_seed, f"{mean(found):+.1f}", claim.published, judged]
-        else:
-            cells = [claim.text, "not run", "", claim.published, ""]
-        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *_claims(record, CLAIMS)]
+    if any(name.startswith("tuned") for name in runs):
+        lines += [
+            "",
+            fill(
+                "A second set-up, as users have it: each arm starts from one dense model of 1,200 steps and spends the "
+                f"multiply-adds of {size['steps']} more, at half the learning rate; only the narrower dense model "
+                "starts from random weights, with the multiply-adds of both.",
+                120,
+            ),
+            "",
+            *_rows(record, TUNED_ROWS),
+            "",
+            *_curves(record, TUNED_CURVES),
+            "",
+            *_claims(record, TUNED_CLAIMS)[2:],
+        ]
     return "\n".join([*lines, END])
 
 

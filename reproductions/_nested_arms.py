@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Literal
 
@@ -57,6 +57,11 @@ class Arm:
         width: of a dense model; 0 is the full one.
         random: the router is random, in training and in test.
         equal_steps: as many steps as the dense model has, instead of as many multiply-adds.
+        start: steps of a dense model that it starts from; its own training is then on top, at ``lr``.
+        lr: learning rate; 0 is that of the size.
+        widths_first: share of the multiply-adds that go to training all widths at once before (with a schedule of
+            their own), as MatViT is trained.
+        times: how many times the size's multiply-adds are spent.
     """
 
     kind: Literal["dense", "nested", "widths", "merging", "dropping"]
@@ -64,6 +69,10 @@ class Arm:
     width: int = 0
     random: bool = False
     equal_steps: bool = False
+    start: int = 0
+    lr: float = 0.0
+    widths_first: float = 0.0
+    times: int = 1
 
 
 def vit(size: Size, arm: Arm) -> NestedViT:
@@ -101,9 +110,20 @@ def dropping(base: NestedViT, budget: float) -> DroppingViT:
     return at_most(lambda share: DroppingViT(base, share, range(1, depth)), base.flops(budget), shares)
 
 
-def build(size: Size, arm: Arm) -> tuple[nn.Module, float]:
-    """The model to train, and its multiply-adds for one image in a training step (forward)."""
+@cache
+def trained_dense(size: Size, steps: int, seed: int) -> dict[str, Tensor]:
+    """The weights of a dense model after so many steps, that arms start from."""
+    torch.manual_seed(seed)
+    model = vit(size, Arm("dense"))
+    train(model, size, steps, (1, seed))
+    return model.state_dict()
+
+
+def build(size: Size, arm: Arm, state: dict[str, Tensor] | None = None) -> tuple[nn.Module, float]:
+    """The model to train, from these weights if given, and its multiply-adds for one image in a step (forward)."""
     base = vit(size, arm)
+    if state is not None:
+        base.load_state_dict(state)
     if arm.kind == "merging" or arm.kind == "dropping":
         assert arm.budget is not None
         model = (merging if arm.kind == "merging" else dropping)(base, arm.budget)
@@ -124,9 +144,9 @@ def canvases(test: bool) -> Canvases:
     return Canvases(test)
 
 
-def train(model: nn.Module, size: Size, steps: int, seed: int) -> None:
-    """AdamW with a linear rise and a cosine, matrices decayed, on canvases drawn from the seed."""
-    rng = np.random.default_rng((1, seed))
+def train(model: nn.Module, size: Size, steps: int, draw: Sequence[int], lr: float = 0.0) -> None:
+    """AdamW with a linear rise and a cosine, matrices decayed, on canvases drawn from the seeds ``draw``."""
+    rng, lr = np.random.default_rng(draw), lr or size.lr
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": size.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -135,7 +155,7 @@ def train(model: nn.Module, size: Size, steps: int, seed: int) -> None:
     for step in range(steps):
         for group in optimizer.param_groups:
             rise = min(1.0, (step + 1) / size.warmup)
-            group["lr"] = size.lr * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = lr * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
         loss: Tensor = model.loss(canvases(False).draw(rng, size.batch))["loss"]  # type: ignore[operator]
         optimizer.zero_grad()
         loss.backward()
@@ -204,13 +224,20 @@ def test_scores(model: nn.Module, arm: Arm, size: Size) -> dict[str, Any]:
 
 
 def run(arm: Arm, size: Size, seed: int) -> dict[str, Any]:
-    """Train and test one arm."""
+    """Train and test one arm. Costs do not include the training of the dense model that it starts from."""
+    state = trained_dense(size, arm.start, seed) if arm.start else None
+    whole, dense = arm.times * size.steps, vit(size, Arm("dense")).flops()
     torch.manual_seed(seed)
-    model, cost = build(size, arm)
-    dense = vit(size, Arm("dense")).flops()
-    steps = size.steps if arm.equal_steps else steps_at_equal_flops(size.steps, dense, cost)
     start = time.process_time()
-    train(model, size, steps, seed)
+    draw = (1, seed, arm.start) if arm.start else (1, seed)
+    if arm.widths_first:
+        wide, cost = build(size, replace(arm, kind="widths"), state)
+        first = round(arm.widths_first * whole)
+        train(wide, size, steps_at_equal_flops(first, dense, cost), (*draw, 1), arm.lr)
+        state, whole = wide.state_dict(), whole - first
+    model, cost = build(size, arm, state)
+    steps = size.steps if arm.equal_steps else steps_at_equal_flops(whole, dense, cost)
+    train(model, size, steps, draw, arm.lr)
     trained = time.process_time()
     result = test_scores(model, arm, size)
     return {"steps": steps, "train_cpu_s": trained - start, "test_cpu_s": time.process_time() - trained, **result}

@@ -1,13 +1,15 @@
 """Do the claims of Mixture of Nested Experts (Jain et al., NeurIPS 2024) hold at small scale?
 
 Command: ``python reproductions/mone_claims.py [--arms NAME ...] [--seeds 0 1 2]``
-Cost: about a minute of one core for each of 54 runs. A run that is done is in the results at once, and a second call
-goes on with those that are missing; results of another version of the task are refused, not mixed.
+Cost: about a minute of one core for each of 87 runs, the last ones three. A run that is done is in the results at once,
+and a second call goes on with those that are missing; results of another version of the task are refused, not mixed.
 
 The task is to name a digit somewhere on a cluttered canvas (``_cluttered_digits.py``); the models are small vision
 transformers of 36 tokens, all from random weights (``_nested_arms.py``). The training budget was settled with the dense
 model alone in view: 300 steps bring it to about 70 % where 10 % is chance, so there is room both ways. Every arm is
-trained with as many multiply-adds as those 300 steps take (the paper's isoFLOPs); the arms "equal steps" are not.
+trained with as many multiply-adds as those 300 steps take (the paper's isoFLOPs); the arms "equal steps" are not. The
+arms "tuned" start from one dense model of 1,200 steps and spend the same again as the others, half the learning rate;
+"longer" is narrow and starts from random weights with all the multiply-adds of a tuned arm and its dense model.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from _claims_table import write_page
@@ -27,6 +30,8 @@ from _record import read_record, write_record
 OUT = Path(__file__).parent / "results" / "mone_claims.json"
 
 PACKAGES = ("torch", "numpy", "scikit-learn")
+
+TUNED: dict[str, Any] = {"start": 1200, "lr": 7.5e-4}
 
 ARMS = {
     "dense": Arm("dense"),
@@ -47,6 +52,17 @@ ARMS = {
     "random 0.6": Arm("nested", 0.6, random=True),
     "dense 80": Arm("dense", width=80),
     "matvit, equal steps": Arm("widths", equal_steps=True),
+    "tuned dense": Arm("dense", **TUNED),
+    "tuned mone 0.4": Arm("nested", 0.4, **TUNED),
+    "tuned adaptive": Arm("nested", None, **TUNED),
+    "tuned mone 0.2": Arm("nested", 0.2, **TUNED),
+    "tuned adaptive, widths first": Arm("nested", None, widths_first=0.1, **TUNED),
+    "tuned merging 0.4": Arm("merging", 0.4, **TUNED),
+    "tuned dropping 0.4": Arm("dropping", 0.4, **TUNED),
+    "tuned mone 0.6": Arm("nested", 0.6, **TUNED),
+    "tuned mone 0.8": Arm("nested", 0.8, **TUNED),
+    "tuned random 0.2": Arm("nested", 0.2, random=True, **TUNED),
+    "longer dense 64": Arm("dense", width=64, times=5),
 }
 
 

@@ -115,6 +115,24 @@ def test_nested_arms_get_equal_training_and_are_scored(script):
     assert arms.run(arms.Arm("nested", 0.4, equal_steps=True), size, 0)["steps"] == 4
 
 
+def test_tuned_arms_start_from_the_trained_dense_model(script, monkeypatch):
+    arms = script("_nested_arms")
+    size = arms.Size(width=32, steps=4, batch=4, tests=20)
+    dense = arms.trained_dense(size, 6, 0)
+    seen = []
+    monkeypatch.setattr(arms, "train", lambda model, size, steps, *_: seen.append((steps, model.state_dict())))
+    arms.run(arms.Arm("nested", 0.4, start=6, widths_first=0.5), size, 0)
+    (wide, first), (nested, second) = seen
+    assert all(torch.equal(first[name], dense[name]) and torch.equal(second[name], dense[name]) for name in dense)
+    cost = {kind: arms.build(size, arms.Arm(kind, 0.4))[1] for kind in ("dense", "widths", "nested")}
+    assert abs(wide * cost["widths"] - 2 * cost["dense"]) <= cost["widths"] / 2
+    assert abs(nested * cost["nested"] - 2 * cost["dense"]) <= cost["nested"] / 2
+    seen.clear()
+    arms.run(arms.Arm("dense", width=16, times=5), size, 0)
+    narrow = arms.build(size, arms.Arm("dense", width=16))[1]
+    assert abs(seen[0][0] * narrow - 20 * cost["dense"]) <= narrow / 2
+
+
 def test_canvases_show_the_digit_where_they_say(script):
     task = script("_cluttered_digits")
     drawn = task.Canvases(test=True).draw(np.random.default_rng(0), 200)
@@ -147,8 +165,8 @@ def test_the_page_says_what_the_results_about_nested_experts_say(script):
     assert table.section(record) in page, "run python reproductions/_mone_table.py"
     assert {name.rpartition("/")[0] for name in record["runs"]} <= set(claims.ARMS)
     assert record["settings"] == dataclasses.asdict(script("_nested_arms").Size())
-    named = {arm for claim in table.CLAIMS for arm, _ in (claim.better, claim.worse)}
-    named |= {arm for _, arm, _, _ in table.ROWS}
+    named = {arm for claim in (*table.CLAIMS, *table.TUNED_CLAIMS) for arm, _ in (claim.better, claim.worse)}
+    named |= {arm for _, arm, _, _ in (*table.ROWS, *table.TUNED_ROWS)}
     assert named <= set(claims.ARMS)
 
 
@@ -184,7 +202,7 @@ def _suite_record(**arms):
         name: {what: {**run, "accuracy": value, "adapter": weights} for what, value in rows.items()}
         for name, (weights, rows) in arms.items()
     }
-    return {"settings": {"fit": {"steps": 5, "batch": 2}, "tuned_on": "a"}, "tuning": {}, "runs": runs}
+    return {"settings": {"fit": {"steps": 5, "batch": 2}, "tuned_on": ["a"], "side": 64}, "tuning": {}, "runs": runs}
 
 
 def test_the_suite_averages_tasks_then_seeds(script, tmp_path, monkeypatch):
@@ -204,21 +222,29 @@ def test_the_suite_averages_tasks_then_seeds(script, tmp_path, monkeypatch):
     assert table.with_section(page, record) == page
 
 
-def test_the_suite_takes_the_rate_of_the_best_accuracy_then_of_the_least_loss(script):
+def test_the_suite_takes_the_rate_that_is_best_over_the_tasks_it_is_tuned_on(script):
     suite = script("vtab_suite")
-    found = {"0.001": (0.5, 1.0), "0.003": (0.6, 1.2), "0.01": (0.6, 1.1)}
-    runs = {rate: {"accuracy": accuracy, "loss": loss} for rate, (accuracy, loss) in found.items()}
-    assert suite.chosen_rate(suite.Arm("losa"), runs) == 0.01
-    record = {"tuning": {}, "runs": {}}
-    left = list(suite.jobs(record))
-    assert len(left) == 3 * len(suite.ARMS) + 24 * len(suite.ARMS)
-    assert {what for place, _, what in left[3 * len(suite.ARMS) :][: 8 * len(suite.ARMS)]} == {
-        f"{task}/0" for task in suite.TASKS
+    found = {0.001: (0.9, 0.1, 0.1), 0.003: (0.5, 0.5, 0.3), 0.01: (0.4, 0.4, 0.4)}
+    runs = {
+        f"{task}/{rate}": {"accuracy": accuracy}
+        for rate, row in found.items()
+        for task, accuracy in zip(suite.TUNED_ON, row)
     }
-    record["tuning"]["losa"] = {"0.001": {}}
+    assert suite.chosen_rate(suite.Arm("losa"), runs) == 0.003
+    record = {"tuning": {}, "runs": {}}
+    left, rates = list(suite.jobs(record)), 9 * len(suite.ARMS)
+    assert len(left) == rates + 24 * len(suite.ARMS)
+    assert {what for _, _, what in left[rates:][: 8 * len(suite.ARMS)]} == {f"{task}/0" for task in suite.TASKS}
+    record["tuning"]["losa"] = {"count/0.001": {}}
     record["runs"]["full"] = {"digits/0": {}}
     again = list(suite.jobs(record))
     assert len(again) == len(left) - 2 and ("runs", "full", "digits/0") not in again
+
+
+def test_training_pictures_of_the_suite_are_mixed(script, shared_data, tmp_path):
+    """800 of them are trained on and 200 judged when a learning rate is chosen: both need all classes."""
+    labels = script("vtab_suite").read_task("cifar10", shared_data, tmp_path).train.labels
+    assert set(labels[:800]) == set(labels[800:1000]) == set(range(10))
 
 
 def test_a_row_of_the_suite_is_trained_and_scored(script, tmp_path, monkeypatch):
