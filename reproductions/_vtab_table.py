@@ -67,7 +67,7 @@ def section(record: dict[str, Any]) -> str:
             f"{len(rows)} rows, {sum(run['train_cpu_s'] for run in rows) / 3600:.1f} hours of one core in training. "
             f"Every row: {fit['steps']} steps of {fit['batch']} pictures; the learning rate of a method is the best of "
             f"three by the mean over {', '.join(record['settings']['tuned_on'])}, 800 pictures to train and 200 to "
-            "choose. Accuracy in "
+            "choose, the same for all tasks; scales stay 1. Accuracy in "
             "percent, mean ± standard deviation over seeds; weights without the head. With so few steps on so small a "
             "backbone, compare within the table, not with published figures.",
             120,

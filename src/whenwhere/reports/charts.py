@@ -48,6 +48,8 @@ def curves(
     Raises:
         InputError: no panel, values of different lengths, or the file cannot be written.
     """
+    from matplotlib.ticker import MaxNLocator
+
     if not panels:
         raise InputError("no panel", "at least one")
     figure = _figure(4.2 * len(panels), 3.2, title)
@@ -60,7 +62,7 @@ def curves(
         axes.set_xlabel(x)
         axes.set_ylabel(name)
         if all(float(at).is_integer() for xs, _ in lines.values() for at in xs):
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         _plain(axes)
         if len(lines) > 1:
             axes.legend(frameon=False, fontsize=8)
