@@ -85,16 +85,13 @@ class _Refine(torch.autograd.Function):
         out = torch.empty(last.shape, dtype=weights[0].dtype, device=last.device)
         ctx.pieces = _pieces(out)
         thin: list[Tensor] = []
+        # The last mixer's state need not be kept where it is the one corrected: its inputs follow from the output,
+        # which whatever comes next is likely to keep anyway.
+        ctx.plan, ctx.from_output = plan, plan.chained and states[-1] is last
+        keep = set(range(len(plan.axes))) - plan.again(ctx.from_output) if any(ctx.needs_input_grad) else None
         for piece in ctx.pieces:
-            thin += _forward(plan, last[piece], [state[piece] for state in states], weights, out[piece])
-        if any(ctx.needs_input_grad):
-            # The last mixer's state need not be kept where it is the one corrected: its inputs follow from the output,
-            # which whatever comes next is likely to keep anyway.
-            ctx.plan, ctx.from_output = plan, plan.chained and states[-1] is last
-            again, count = plan.again(ctx.from_output), len(plan.axes)
-            for k in range(0, len(thin), 3):
-                if k // 3 % count in again:
-                    thin[k] = thin[k].new_empty(0)
+            thin += _forward(plan, last[piece], [state[piece] for state in states], weights, out[piece], keep)
+        if keep is not None:
             ctx.save_for_backward(*((*states[:-1], out) if ctx.from_output else states), *weights, *thin)
         return out
 
@@ -121,9 +118,19 @@ def _pieces(out: Tensor) -> list[slice]:
 
 
 def _forward(
-    plan: _Plan, last: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], out: Tensor
+    plan: _Plan,
+    last: Tensor,
+    states: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    out: Tensor,
+    keep: set[int] | None,
 ) -> list[Tensor]:
-    """Write the refined state to ``out``; returns three thin tensors a step: input of its GELU, means, deviations."""
+    """Write the refined state to ``out``.
+
+    Returns:
+        Three thin tensors a step: the input of its GELU (empty for steps not in ``keep``), means, deviations. None at
+        all where ``keep`` is None.
+    """
     a, ones, zeros = torch.zeros_like(out), out.new_ones(out.shape[-1]), out.new_zeros(out.shape[-1])
     thin: list[Tensor] = []
     for k, y in enumerate(states):
@@ -133,7 +140,8 @@ def _forward(
             n, mean, rstd = torch.native_layer_norm(_sum(y, own), y.shape[-1:], ones, zeros, EPS)
             z = narrow(plan.axes[i], n, weights[2 * i])
             _add(plan.axes[i], own, F.gelu(z), weights[2 * i + 1], plan.scale)
-            thin += [z, mean, rstd]
+            if keep is not None:
+                thin += [z if i in keep else z.new_empty(0), mean, rstd]
         if not plan.chained:
             a += own
     out.copy_(_sum(last, a))
