@@ -1,4 +1,4 @@
-"""What ``whenwhere adapt`` and what goes with it tell a person: what was tested, which files do not belong, what to do."""
+"""What ``whenwhere adapt`` and its companions tell a person: what was tested, what does not belong, what to do."""
 
 from __future__ import annotations
 
