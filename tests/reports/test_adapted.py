@@ -19,7 +19,7 @@ FACTS = {
     "version": "1.2.3",
     "recipe": {
         "method": "losa", "settings": {"rank": 4}, "backbone": "vit-tiny", "size": None, "frames": 1, "epochs": 10,
-        "batch": 16, "lr": 0.001, "weight_decay": 0.0001, "mirror": True, "seed": 3,
+        "batch": 16, "lr": 0.001, "weight_decay": 0.0001, "mirror": True, "views": 1, "seed": 3,
     },
     "steps": 18,
     "resumed_at": 0,
@@ -29,6 +29,7 @@ FACTS = {
     "interval": [0.4677, 0.9111],
     "seconds": {"prepare": 61.0, "train": 22.4, "test": 1.6},
     "cached": [40, 42],
+    "cache": "states of 42 examples",
     "examples_per_second": 12.5,
     "peak_memory_mb": 1010.4,
 }  # fmt: skip
