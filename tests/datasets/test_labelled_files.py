@@ -128,7 +128,7 @@ def test_the_same_picture_in_two_splits_is_found(tmp_path):
     ("make", "words"),
     [
         (lambda d: None, "does not exist"),
-        (lambda d: d.mkdir(), "no picture or video"),
+        (lambda d: d.mkdir(), "no picture or video; expected files such as .jpg, .png, .webp, .mp4, .mov, .mkv"),
         (lambda d: _classes(d, 2, ("only",)), r"one class \(only\)"),
         (lambda d: _picture(d / "a.png", 1), "no class folders"),
         (lambda d: (_classes(d / "train"), _picture(d / "test" / "emu" / "1.png", 3)), "no training example of emu"),
@@ -145,7 +145,19 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path, make, words):
     [
         ("a.csv", "image,label\na.png,cat\nb.png\n", "line 3 has another number of fields"),
         ("a.csv", "image,label\na.png,\n", "line 2 has no 'label'"),
-        ("a.csv", "file,label\na.png,cat\n", "line 2 has no 'image'"),
+        (
+            "a.csv",
+            "file,label\na.png,cat\n",
+            "line 1 has the columns 'file', 'label'; expected .*image .* label .*split.$",
+        ),
+        (
+            "a.csv",
+            "image;label\na.png;cat\n",
+            "line 1 has the column 'image;label'.*semicolons stand .* put commas there",
+        ),
+        ("a.csv", "image\tlabel\na.png\tcat\n", "tabs stand between the columns; put commas there"),
+        ("a.tsv", "image,label\na.png,cat\n", "commas stand between the columns; put tabs there"),
+        ("a.csv", "image,label\n,cat\n", "line 2 has no 'image'"),
         ("a.csv", "image,label\nz.png,cat\n", "line 2: .*z.png does not exist"),
         ("a.csv", "image,label,split\na.png,cat,half\n", "line 2: split 'half'"),
         ("a.csv", "image,label,split\na.png,cat,train\na.png,dog,\n", "line 3 has no split"),

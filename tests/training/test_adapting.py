@@ -20,9 +20,10 @@ from whenwhere.backbones.vision import vision
 from whenwhere.datasets.labelled_files import read_labelled
 from whenwhere.errors import InputError, WeightsError, WhenwhereError
 from whenwhere.media import write_image
+from whenwhere.training.adapt_content import fingerprint, hashes_of
 from whenwhere.training.adapt_data import _epochs, adapt_data
-from whenwhere.training.adapt_recipe import AdaptRecipe, alone, fingerprint
-from whenwhere.training.adapt_stores import Computed, Pixels, States, examine, hashes_of, pieces
+from whenwhere.training.adapt_recipe import AdaptRecipe, alone
+from whenwhere.training.adapt_stores import Computed, Pixels, States, examine, pieces
 from whenwhere.training.trained import TrainedAdapter
 
 

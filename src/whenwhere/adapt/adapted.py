@@ -63,6 +63,7 @@ class Adapted(nn.Module):
     method: ClassVar[str]
     Config: ClassVar[type]
     reads_states_only: ClassVar[bool] = False  # True: a StatesAdapted, trainable from cached features
+    transformers_only: ClassVar[bool] = False  # True: it takes a transformer apart, so a CNN is refused
 
     def __init__(self, backbone: Backbone, labels: Sequence[str], config: Any = None) -> None:
         super().__init__()

@@ -101,10 +101,12 @@ def anatomy(backbone: Backbone) -> Anatomy:
             return before(model.embeddings(pixels))
 
     else:
+        from whenwhere.adapt.methods import for_any_backbone  # which name the modules that need this one
+
         raise InputError(
             f"{backbone.name} is not a vision transformer",
             "one of timm's, or a CLIP, SigLIP or DINOv2 tower",
-            "the methods losa and linear work on CNNs too",
+            f"the methods {', '.join(for_any_backbone())} work on CNNs too",
         )
     sublayers = tuple(chain.from_iterable(_branches(block, i, f"{place}.{i}", names) for i, block in enumerate(blocks)))
     rows, columns = backbone.grid

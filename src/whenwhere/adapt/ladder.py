@@ -42,6 +42,7 @@ class Ladder(StatesAdapted):
     """
 
     method = "ladder"
+    transformers_only = True
     Config = LadderConfig
 
     def __init__(self, backbone: Backbone, labels: Sequence[str], config: Any = None) -> None:

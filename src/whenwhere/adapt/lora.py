@@ -49,6 +49,7 @@ class PeftAdapted(Adapted):
     """
 
     method = "peft"
+    transformers_only = True
     Config: ClassVar[type] = PeftSettings
 
     def __init__(self, backbone: Backbone, labels: Sequence[str], config: Any = None) -> None:

@@ -102,7 +102,9 @@ class Losa(StatesAdapted):
         asked = range(depth) if c.taps is None else c.taps
         bad = [tap for tap in asked if not -depth <= tap < depth]
         if bad:
-            raise InputError(f"taps {bad} of {backbone.name}", f"layers in {-depth}..{depth - 1}")
+            raise InputError(
+                f"taps {bad} of {backbone.name}", f"layers 0 to {depth - 1}, or -{depth} to -1 from the end"
+            )
         mixed = sorted({tap % depth for tap in asked})
         self.taps = tuple(sorted({*mixed, depth - 1}))  # the last state is what is corrected
         self._mixed = [self.taps.index(tap) for tap in mixed]

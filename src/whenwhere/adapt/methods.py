@@ -44,6 +44,11 @@ def method(name: str) -> type[Adapted]:
     return getattr(importlib.import_module(f"whenwhere.adapt.{module}"), attribute)
 
 
+def for_any_backbone() -> tuple[str, ...]:
+    """Names of the methods that take CNNs as well as transformers."""
+    return tuple(name for name in METHODS if not method(name).transformers_only)
+
+
 def load_adapted(folder: str | Path, backbone: Backbone | None = None) -> Adapted:
     """Read a saved adapter of any method.
 

@@ -77,6 +77,7 @@ class PlacedAdapters(Adapted):
     """
 
     method = "placed"
+    transformers_only = True
     Config = PlacementConfig
 
     def __init__(self, backbone: Backbone, labels: Sequence[str], config: PlacementConfig | None = None) -> None:

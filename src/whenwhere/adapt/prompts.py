@@ -51,6 +51,7 @@ class VptShallow(Adapted):
     """
 
     method = "vpt-shallow"
+    transformers_only = True
     Config = PromptConfig
     deep: ClassVar[bool] = False
 

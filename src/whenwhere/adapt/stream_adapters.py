@@ -34,6 +34,7 @@ class _OnTheStream(Adapted):
     """Bottlenecks at the branches of one or both kinds."""
 
     Config = BottleneckConfig
+    transformers_only = True
     kinds: tuple[Kind, ...]
     bend: Literal["gelu", "relu"] = "gelu"
 

@@ -17,11 +17,16 @@ Data = Annotated[
     tyro.conf.Positional,
     tyro.conf.arg(
         metavar="DATA",
-        help="a folder of class folders (CLASS/FILE or SPLIT/CLASS/FILE), a .zip of one, a .csv or .jsonl table "
+        help="a folder of class folders (CLASS/FILE or SPLIT/CLASS/FILE), a .zip of one, a .csv, .tsv or .jsonl table "
         "with the columns image (or video), label and perhaps split, or digits, cifar10:FOLDER, cifar100:FOLDER or "
         "mnist:FOLDER.",
     ),
 ]
+
+
+def _number(default: str) -> Any:
+    """A whole number whose default follows from something else."""
+    return tyro.conf.arg(metavar="INT", help_behavior_hint=f"(default: {default})")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,18 +40,20 @@ def adapt(
     out: Path = Path("adapted"),
     method: str = "losa",
     backbone: str = "efficientnet-lite2",
-    size: int | None = None,
-    frames: int | None = None,
-    epochs: int | None = None,
+    size: Annotated[int | None, _number("by the pictures")] = None,
+    frames: Annotated[int | None, _number("8, of pictures 1")] = None,
+    epochs: Annotated[int | None, _number("5 or more")] = None,
     batch: int = 64,
-    lr: float | None = None,
+    lr: Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(default: by the method)")] = None,
     weight_decay: float = 1e-4,
     mirror: bool = False,
     views: int = 1,
     seed: int = 0,
-    set: tuple[str, ...] = (),
-    placement: Path | None = None,
-    cache: str = "",
+    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="(default: none)")] = (),
+    placement: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None,
+    cache: Annotated[
+        str, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="(default: the program's cache folder)")
+    ] = "",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     strict: bool = False,
 ) -> int:
@@ -113,7 +120,7 @@ def adapt(
         print(", ".join(facts))
     place = printable(str(result.folder))
     print(f"in {place}: adapter, card.md, metrics.json, predictions.jsonl, confusion.png, curves.png")
-    for line in usage(result.folder):
+    for line in usage(result.folder, clips=result.clips):
         print(f"  {printable(line)}")
     return 0
 

@@ -24,16 +24,17 @@ def evaluate(
     adapter: Adapter,
     data: Data,
     *,
-    split: Literal["train", "val", "test", "all"] = "test",
-    out: Annotated[str, tyro.conf.arg(name="json", metavar="FILE")] = "",
-    confusion: Path | None = None,
+    split: Literal["auto", "train", "val", "test", "all"] = "auto",
+    out: Annotated[str, tyro.conf.arg(name="json", metavar="FILE", help_behavior_hint="(default: not written)")] = "",
+    confusion: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: not drawn)")] = None,
 ) -> int:
     """Test an adapter on labelled files, by the classes it knows.
 
     Args:
         adapter: see above.
-        data: see above; where only training files are given, the held-out fifth of them is "test".
-        split: which examples; "all" takes every one.
+        data: see above.
+        split: which examples; "all" takes every one, and "test", where the data has no splits, one in five. "auto" is
+            "test" where the data has it or is what the adapter was trained on, else "all".
         out: write the figures here as JSON; - prints them instead.
         confusion: a .png to draw the confusion matrix to.
     """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def gather(
-    args: Sequence[str], kind: Literal["video", "image"], *, allow_urls: bool = False
+    args: Sequence[str],
+    kind: Literal["video", "image"],
+    *,
+    allow_urls: bool = False,
+    called: str = "",
+    deep: bool = False,
 ) -> list[Source | WhenwhereError]:
     """Turn arguments into sources: files, "-", folders, globs and, for videos, numbered images.
 
@@ -26,6 +32,8 @@ def gather(
         args: as typed.
         kind: what the command reads.
         allow_urls: whether addresses and cameras may be opened (videos only).
+        called: what messages call it, if not by its kind.
+        deep: whether folders are searched at any depth, and each file in them stands for itself.
 
     Returns:
         Sources in the order given, each file once; for an argument of which nothing came, its error.
@@ -33,24 +41,31 @@ def gather(
     Raises:
         InputError: there are no arguments.
     """
-    from whenwhere.media.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
+    from whenwhere.media.sources import COMMON_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
 
     if not args:
         raise InputError(f"no {kind} given", "files, folders, patterns such as 'clips/*', or - for standard input")
     suffixes = VIDEO_SUFFIXES if kind == "video" else IMAGE_SUFFIXES
+    common = ", ".join(suffix for suffix in COMMON_SUFFIXES if suffix in suffixes)
+    called = called or kind
     found: list[Source | WhenwhereError] = []
     seen: set[Path] = set()
     for arg in args:
         try:
-            sources = expand(
-                [_standard_input() if arg == "-" else arg], allow_urls=allow_urls, sequences=kind == "video"
-            )
+            if deep and Path(arg).is_dir():
+                sources = _below(Path(arg), suffixes)
+            elif deep and called != kind and _absent(arg):
+                raise InputError(f"{arg} does not exist", f"a {called}, a folder, or a pattern", "check the spelling")
+            else:
+                sources = expand(
+                    [_standard_input() if arg == "-" else arg], allow_urls=allow_urls, sequences=kind == "video"
+                )
             if kind == "image":  # a pattern of numbered images means each of them
                 sources = [part for source in sources for part in _parts(source)]
             if len(sources) > 1 or Path(arg).is_dir():
                 sources = [s for s in sources if s.kind != "file" or _suffix(s) in suffixes]
                 if not sources:
-                    raise InputError(f"there is no {kind} in {arg}", f"files such as {', '.join(sorted(suffixes)[:4])}")
+                    raise InputError(f"there is no {called} in {arg}", f"files such as {common}")
         except WhenwhereError as error:
             found.append(error)
             continue
@@ -76,6 +91,35 @@ def _standard_input() -> Source:
 def complain(error: Exception) -> None:
     """Print one line on stderr for something that failed while the rest goes on."""
     print(f"whenwhere: error: {printable(str(error))}", file=sys.stderr, flush=True)
+
+
+def _below(folder: Path, suffixes: Set[str]) -> list[Source]:
+    """Files at any depth, "img2" before "img10"; hidden ones, and those in hidden folders, are left out."""
+    from whenwhere.media import Source
+    from whenwhere.media.sources import natural_key
+
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            f"the folder {error.filename} cannot be read ({error.strerror})", "one you may read"
+        ) from error
+
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(place, name)
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes
+        ]
+    found.sort(key=lambda file: [natural_key(part) for part in file.parts])
+    return [Source("file", str(file), file) for file in found if file.is_file()]
+
+
+def _absent(arg: str) -> bool:
+    """Whether it names a file, and no such is there."""
+    return not (arg == "-" or "%" in arg or "\0" in arg or "://" in arg or glob.has_magic(arg)) and not os.path.lexists(
+        arg
+    )
 
 
 def _suffix(source: Source) -> str:

@@ -16,7 +16,11 @@ from whenwhere.errors import InputError, WhenwhereError
 Files = Annotated[
     tuple[str, ...],
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="FILE ...", help="pictures (or clips, for an adapter of clips), folders, or patterns."),
+    tyro.conf.arg(
+        metavar="FILE ...",
+        help="pictures (or clips, for an adapter of clips), folders with such at any depth, or patterns.",
+        help_behavior_hint="(required)",
+    ),
 ]
 Adapter = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ADAPTER", help="the folder of whenwhere adapt.")]
 
@@ -45,13 +49,13 @@ def predict(adapter: Adapter, files: Files, *, top: int = 1, jsonl: bool = False
 
     trained = TrainedAdapter.load(adapter)
     failed = False
-    found = gather(files, "video" if trained.frames > 1 else "image")
+    found = gather(files, "video" if trained.takes == "clip" else "image", called=trained.takes, deep=True)
     for source in found:
         try:
             if isinstance(source, WhenwhereError):
                 raise source
             if source.path is None or source.kind != "file":
-                raise InputError(f"{source.name} is not a file", "a picture or clip on disk")
+                raise InputError(f"{source.name} is not a file", f"a {trained.takes} on disk")
             said = trained.predict([source.path])[0][:top]
         except (WhenwhereError, OSError) as error:
             if len(found) == 1:

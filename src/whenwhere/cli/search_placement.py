@@ -28,7 +28,9 @@ def search_placement(
     *,
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("placement.json"),
     backbone: str = "vit-tiny",
-    frames: int | None = None,
+    frames: Annotated[
+        int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: 8, of pictures 1)")
+    ] = None,
     count: int = 6,
     gamma: float = 0.6,
     kinds: Kinds = ("sequential", "parallel", "long_range", "recurrent"),

@@ -4,8 +4,8 @@ What a person who wants to adapt a model already has:
 
 - ``CLASS/FILE`` or ``SPLIT/CLASS/FILE`` in a folder; splits are called train, val (valid, validation) and test (eval);
 - the same inside one or several ``.zip`` files, read without unpacking them;
-- a CSV file with the columns ``image`` and ``label`` (and ``split``), or JSON Lines with these keys; paths are relative
-  to the file. For clips the column may be called ``video``, ``clip`` or ``path``;
+- a CSV or TSV file with the columns ``image`` and ``label`` (and ``split``), or JSON Lines with these keys; paths
+  are relative to the file. For clips the column may be called ``video``, ``clip`` or ``path``;
 - a well-known set by its name (:mod:`whenwhere.datasets.named_sets`).
 
 Nothing is decoded here: an :class:`Example` reads its bytes or its pictures when it is asked.
@@ -30,7 +30,7 @@ import numpy as np
 from whenwhere.datasets.lines import read_lines
 from whenwhere.errors import InputError
 from whenwhere.media import Limits, read_image, sample
-from whenwhere.media.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from whenwhere.media.sources import COMMON_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from whenwhere.results.files import read_text
 
 _SPLITS = {
@@ -144,12 +144,14 @@ class LabelledFiles:
         classes: names of the classes, sorted; numbers are sorted as numbers.
         examples: in the order of their names, or of the table's lines.
         notes: what a person should know of it: files passed over, how it was split.
+        made_split: whether :func:`held_out` made the "test" split.
     """
 
     source: str
     classes: tuple[str, ...]
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
+    made_split: bool = False
 
     def of(self, split: str) -> tuple[Example, ...]:
         """The examples of a split."""
@@ -173,7 +175,8 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     the names alone, is held out as "test", and a note says so.
 
     Args:
-        data: a folder, a ``.zip`` file, a ``.csv`` or ``.jsonl`` table, or a name such as ``"cifar10:FOLDER"``.
+        data: a folder, a ``.zip`` file, a ``.csv``, ``.tsv`` or ``.jsonl`` table, or a name such as
+            ``"cifar10:FOLDER"``.
         labelled: whether at least two classes and a "train" split must be there.
 
     Raises:
@@ -186,7 +189,7 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     if known is None and not path.exists():
         raise InputError(
             f"{path} does not exist",
-            f"a folder of class folders, a .zip, a .csv or .jsonl table, or one of {', '.join(FORMS)}",
+            f"a folder of class folders, a .zip, a .csv, .tsv or .jsonl table, or one of {', '.join(FORMS)}",
         )
     suffix = path.suffix.lower()
     notes: list[str] = []
@@ -215,7 +218,7 @@ def read_labelled(data: str | os.PathLike[str], *, labelled: bool = True) -> Lab
     elif suffix in (".csv", ".jsonl", ".tsv"):
         examples = _table(path, suffix)
     else:
-        raise InputError(f"{path} is neither a folder nor a table", "a folder, a .zip, or a .csv or .jsonl file")
+        raise InputError(f"{path} is neither a folder nor a table", "a folder, a .zip, or a .csv, .tsv or .jsonl file")
     if any(example.split for example in examples) and not all(example.split for example in examples):
         bare = next(example for example in examples if not example.split)
         raise InputError(f"{bare.place or bare.name} has no split", "a split for every example, or for none")
@@ -241,7 +244,7 @@ def held_out(files: LabelledFiles) -> LabelledFiles:
         return files
     examples, held = _hold_out(files.examples)
     note = f"no test split given: {held} of {len(examples)} examples, one in {_SHARE} of each class, are held out"
-    return replace(files, examples=tuple(examples), notes=(*files.notes, note))
+    return replace(files, examples=tuple(examples), notes=(*files.notes, note), made_split=True)
 
 
 def repeated(examples: Iterable[tuple[str, Example]]) -> list[tuple[Example, Example]]:
@@ -259,7 +262,7 @@ def _by_folders(source: Path, rows: Sequence[tuple[Path, tuple[str, ...], str]])
     """Examples from (file, parts of its path below the root, member of a ZIP)."""
     usable = [row for row in rows if PurePosixPath(row[1][-1]).suffix.lower() in _SUFFIXES]
     if not usable:
-        raise InputError(f"{source} holds no picture or video", f"files such as {', '.join(sorted(_SUFFIXES)[:6])}")
+        raise InputError(f"{source} holds no picture or video", f"files such as {', '.join(COMMON_SUFFIXES)}")
     inside = [row for row in usable if len(row[1]) >= 3 and row[1][0].lower() in _SPLITS]
     beside = [row for row in usable if len(row[1]) >= 2 and row[1][0].lower() not in _SPLITS]
     if inside and beside:
@@ -317,6 +320,7 @@ def _table(path: Path, suffix: str) -> list[Example]:
     )
     examples = []
     try:
+        _check_header(path, reader.fieldnames or (), reader.reader.dialect.delimiter)
         for row in reader:
             place = f"{path}, line {reader.line_num}"
             if None in row or None in row.values():
@@ -327,6 +331,21 @@ def _table(path: Path, suffix: str) -> list[Example]:
     if not examples:
         raise InputError(f"{path} has no lines", "a table with the columns image and label")
     return examples
+
+
+def _check_header(path: Path, names: Sequence[str], mark: str) -> None:
+    """Refuse the first line of a table for what it lacks, rather than every other one."""
+    columns = [name.strip() for name in names]
+    if not columns or ("label" in columns and any(name in _COLUMNS for name in columns)):
+        return
+    there = f"the column{'s' * (len(columns) > 1)} {', '.join(map(repr, columns[:8]))}"
+    other = next((sign for sign in ",;\t" if sign != mark and len(columns) == 1 and sign in columns[0]), "")
+    signs = {",": "commas", ";": "semicolons", "\t": "tabs"}
+    raise InputError(
+        f"{path}, line 1 has {there}",
+        "the columns image (or video, clip or path) and label (and split)",
+        f"{signs[other]} stand between the columns; put {signs[mark]} there" if other else "",
+    )
 
 
 def _entry(table: Path, place: str, row: dict[str, str]) -> Example:

@@ -25,6 +25,7 @@ IMAGE_SUFFIXES = frozenset({
     ".webp",
 })
 # fmt: on
+COMMON_SUFFIXES = (".jpg", ".png", ".webp", ".mp4", ".mov", ".mkv")  # named where a file is asked for
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|camera:")
 _USER = re.compile(r"(?<=://)[^/?#]*@")  # user and password in an address
 _PATTERN = re.compile(r"%0?\d*d")

@@ -52,10 +52,15 @@ def write(
     write_text(folder / METRICS, json.dumps(matrix, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def usage(folder: Path) -> list[str]:
-    """Commands with which an adapter is used."""
+def without_test(classes: Sequence[str]) -> str:
+    """One line on classes of which nothing is tested."""
+    return f"no test example of {_some(classes)}: the accuracy says nothing of {'it' if len(classes) == 1 else 'them'}"
+
+
+def usage(folder: Path, *, clips: bool = False) -> list[str]:
+    """Commands with which an adapter is used, of clips or of pictures."""
     place = shlex.quote(str(folder))
-    return [f"whenwhere predict {place} IMAGE ...", f"whenwhere evaluate {place} DATA"]
+    return [f"whenwhere predict {place} {'CLIP' if clips else 'IMAGE'} ...", f"whenwhere evaluate {place} DATA"]
 
 
 def _card(folder: Path, facts: Mapping[str, Any], confusion: np.ndarray) -> str:
@@ -67,7 +72,7 @@ def _card(folder: Path, facts: Mapping[str, Any], confusion: np.ndarray) -> str:
     lines = [
         f"# {recipe['method']} on {recipe['backbone']}",
         "",
-        f"Says which of {len(classes)} classes a picture shows: {_some(classes)}.",
+        f"Says which of {len(classes)} classes a {'clip' if facts['clips'] else 'picture'} shows: {_some(classes)}.",
         "",
         "| | |",
         "|---|---|",
@@ -79,21 +84,29 @@ def _card(folder: Path, facts: Mapping[str, Any], confusion: np.ndarray) -> str:
         f"| recipe | {recipe['epochs']} epochs of batches of {recipe['batch']}, AdamW at {recipe['lr']:g}, "
         f"weight decay {recipe['weight_decay']:g}, seed {recipe['seed']}"
         f"{_cuts(recipe['views'])}{', with mirror images' if recipe['mirror'] else ''} |",
-        f"| settings | {_cell(json.dumps(recipe['settings']))} |",
+        *([f"| settings | {_cell(json.dumps(recipe['settings']))} |"] if recipe["settings"] else []),
         f"| time{_since(facts)} | {seconds['prepare']:.0f} s reading and caching, {seconds['train']:.0f} s training, "
         f"{seconds['test']:.0f} s testing |",
         *([f"| cache | {_cell(facts['cache'])} |"] if facts["cache"] else []),
         f"| peak memory | {facts['peak_memory_mb']:,.0f} MB |",
+        f"| whenwhere | {facts['version']} |",
         "",
         "The weights are those of the last step; nothing was chosen by looking at the test examples.",
     ]
+    if facts["held_out"]:
+        lines += [
+            "",
+            "The data has no test split: the test examples, one in five of each class, were held out by whenwhere.",
+        ]
+    if facts["untested"]:
+        lines += ["", f"There is {without_test(facts['untested'])}."]
     worst = _mixed_up(confusion, classes)
     if worst:
-        lines += ["", "Most often mixed up (truth, said):", "", *worst]
+        lines += ["", "Most often mixed up (truth → said):", "", *worst]
     if facts["left_out"]:
         lines += ["", f"Left out, because they cannot be decoded: {_some(facts['left_out'])}."]
     lines += ["", "![confusion](confusion.png)", "", "![curves](curves.png)", "", "## Use", "", "```"]
-    return "\n".join([*lines, *usage(folder), "```", ""])
+    return "\n".join([*lines, *usage(folder, clips=facts["clips"]), "```", ""])
 
 
 def _since(facts: Mapping[str, Any]) -> str:
@@ -117,7 +130,7 @@ def _mixed_up(confusion: np.ndarray, classes: Sequence[str]) -> list[str]:
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:_MIXED_UP]
     cells = [divmod(int(place), len(classes)) for place in order]
-    return [f"- {classes[a]}, {classes[b]}: {wrong[a, b]}" for a, b in cells if wrong[a, b]]
+    return [f"- {classes[a]} → {classes[b]}: {wrong[a, b]}" for a, b in cells if wrong[a, b]]
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:

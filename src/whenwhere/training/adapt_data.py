@@ -24,7 +24,7 @@ from whenwhere.errors import InputError
 from whenwhere.training.adapt_recipe import AdaptRecipe, alone
 from whenwhere.training.adapt_trials import against_random
 from whenwhere.training.adapting import AdaptResult, adapt_files
-from whenwhere.training.trained import Progress, Tell, left_out
+from whenwhere.training.trained import Progress, Tell, left_out, undecodable
 
 CLIP_FRAMES = 8
 _SMALL, _SMALL_SIZE = 64, 160  # pictures up to 64 pixels are fed to a CNN at 160
@@ -93,8 +93,12 @@ def adapt_data(
         placement = placement if isinstance(placement, Placement) else Placement.load(placement)
         settings["edges"] = placement.edges
     files = data if isinstance(data, LabelledFiles) else read_labelled(data)
-    if frames is None:
-        frames = CLIP_FRAMES if files.has_videos else 1
+    frames = _frames(files, frames)
+    if method == "placed" and "edges" not in settings:
+        tell(
+            "no placement given: an adapter sits beside every sub-layer; for another one, run "
+            "whenwhere search-placement and give its file as --placement"
+        )
     if size is None and backbone == "efficientnet-lite2" and _small(files):
         size = _SMALL_SIZE
     if Path(backbone).expanduser().is_dir():
@@ -169,8 +173,7 @@ def place_adapters(
         InputError: the data or the backbone cannot be used.
     """
     files = data if isinstance(data, LabelledFiles) else read_labelled(data)
-    if frames is None:
-        frames = CLIP_FRAMES if files.has_videos else 1
+    frames = _frames(files, frames)
     if examples < 2:
         raise InputError(f"examples={examples}", "2 or more")
     if not 1 <= frames <= 1024:
@@ -193,7 +196,7 @@ def place_adapters(
             bad.append((train[number], error))
         progress(at, len(order), "reading")
     if len(bad) == len(order):
-        raise InputError(left_out(bad), "pictures that decode")
+        raise InputError(undecodable(bad), "pictures that decode")
     if bad:
         tell(left_out(bad))
     held: list[tuple[Tensor, int]] = []
@@ -246,6 +249,25 @@ def place_adapters(
         progress=lambda what, done, of: progress(done, of, what),
     )
     return found, f"{found.summary(encoder, rank)}\n{line}"
+
+
+def _frames(files: LabelledFiles, given: int | None) -> int:
+    """Pictures of an example; data of two kinds, and several frames of a picture, are refused."""
+    clips = [example for example in files.examples if example.is_video]
+    pictures = [example for example in files.examples if not example.is_video]
+    if clips and pictures:
+        (few, one), (many, other) = sorted(
+            ((clips, "clip"), (pictures, "picture")), key=lambda pair: (len(pair[0]), pair[1])
+        )
+        raise InputError(
+            f"{files.source} has {len(few)} {one}{'s' * (len(few) > 1)} (such as {few[0].name}) among "
+            f"{len(many)} {other}{'s' * (len(many) > 1)}",
+            "clips or pictures, not both",
+            f"take the {one}{'s' * (len(few) > 1)} out",
+        )
+    if pictures and given is not None and given > 1:
+        raise InputError(f"frames={given} for pictures", "1: only clips have several frames")
+    return given if given is not None else CLIP_FRAMES if clips else 1
 
 
 def _small(files: LabelledFiles) -> bool:

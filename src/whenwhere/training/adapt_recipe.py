@@ -22,11 +22,12 @@ from whenwhere.adapt.views import View, random_views
 from whenwhere.backbones.vision import Backbone
 from whenwhere.cache import cache_dir
 from whenwhere.datasets.fields import read_json
-from whenwhere.datasets.labelled_files import Example, LabelledFiles
+from whenwhere.datasets.labelled_files import LabelledFiles
 from whenwhere.errors import InputError, WhenwhereError
 from whenwhere.reports.folder import check_place
 from whenwhere.results import checks
 from whenwhere.results.files import write_text
+from whenwhere.training.adapt_content import place_of
 from whenwhere.training.trained import RECIPE
 
 RUN = "run"  # the folder of the checkpoints
@@ -129,19 +130,6 @@ class AdaptRecipe:
             ) from error
 
 
-def fingerprint(examples: Sequence[Example], hashes: Mapping[Example, str]) -> str:
-    """SHA-256 of all examples in their order: content, split and class. It changes when any of them does.
-
-    Args:
-        examples: of all splits.
-        hashes: of their content; absent where a file cannot be read.
-    """
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(json.dumps([hashes.get(example, ""), example.split, example.label]).encode() + b"\n")
-    return digest.hexdigest()
-
-
 def check_folder(folder: Path, recipe: AdaptRecipe, data: LabelledFiles) -> None:
     """Refuse, before any work, a folder that is not new, empty, or of a run of the same recipe and classes.
 
@@ -165,7 +153,7 @@ def check_folder(folder: Path, recipe: AdaptRecipe, data: LabelledFiles) -> None
         if not all(there.has(name) for name in ("content", "classes", "method")):
             raise InputError(f"the folder {folder} holds other files", "a new or empty folder", "choose another --out")
     check_place(folder)
-    _require_same(folder, {**_plain(recipe), "classes": list(data.classes)})
+    _require_same(folder, {**_plain(recipe), "classes": list(data.classes)}, data)
 
 
 def claim(folder: Path, recipe: AdaptRecipe, data: LabelledFiles, content: str) -> None:
@@ -174,13 +162,14 @@ def claim(folder: Path, recipe: AdaptRecipe, data: LabelledFiles, content: str) 
     Args:
         folder: that :func:`check_folder` let pass.
         recipe, data: what is trained on what.
-        content: the :func:`fingerprint` of the data.
+        content: the :func:`whenwhere.training.adapt_content.fingerprint` of the data.
 
     Raises:
         InputError: the run that is there was trained on other data, or the folder cannot be written.
     """
     if begun(folder):
         if read_json(folder / RECIPE, "recipe")["content"].value != content:
+            _require_same_data(folder, data)
             raise InputError(
                 f"{folder} holds a run on other data: files, labels, splits or their order have changed since",
                 "the same data, to go on with it",
@@ -192,10 +181,10 @@ def claim(folder: Path, recipe: AdaptRecipe, data: LabelledFiles, content: str) 
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot make the folder {folder}: {reason}", "a place that you may write to") from error
-    source = Path(data.source)
     facts = {
-        "data": str(source.absolute()) if source.exists() else data.source,
+        "data": place_of(data),
         "content": content,
+        "clips": data.has_videos,
         "classes": list(data.classes),
     }
     write_text(folder / RECIPE, json.dumps({**facts, **_plain(recipe)}, indent=1) + "\n")
@@ -224,15 +213,43 @@ def settle(folder: Path, **counts: int | str) -> None:
     write_text(folder / RECIPE, json.dumps({**there, **counts}, indent=1) + "\n")
 
 
-def _require_same(folder: Path, wanted: Mapping[str, Any]) -> None:
+def unclaim(folder: Path, made: bool) -> None:
+    """Take back what :func:`claim` wrote, unless training has begun.
+
+    Args:
+        folder: of the run.
+        made: whether the folder was not there before; then it goes too.
+    """
+    if begun(folder):
+        return
+    (folder / RECIPE).unlink(missing_ok=True)
+    if made and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _require_same_data(folder: Path, data: LabelledFiles) -> None:
+    """Tell other data by their place, where it is another one."""
+    there = read_json(folder / RECIPE, "recipe")
+    was = there["data"].value if there.has("data") else place_of(data)
+    if was != place_of(data):
+        raise InputError(
+            f"{folder} holds a run of other data: {was}, not {place_of(data)}",
+            "the same data and recipe, to go on with it",
+            "choose another --out",
+        )
+
+
+def _require_same(folder: Path, wanted: Mapping[str, Any], data: LabelledFiles) -> None:
     if not begun(folder):
         return
     there = read_json(folder / RECIPE, "recipe").entries()
     for name, value in wanted.items():
         was = there[name].value if name in there else None
         if was != value:
+            _require_same_data(folder, data)
+            old, new = ("the default" if one is None else checks.short(one) for one in (was, value))
             raise InputError(
-                f"{folder} holds a run with {name} {checks.short(was)}, not {checks.short(value)}",
+                f"{folder} holds a run with {name} {old}, not {new}",
                 "the same recipe, to go on with it",
                 "choose another --out",
             )

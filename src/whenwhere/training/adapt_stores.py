@@ -43,21 +43,6 @@ class Store(Protocol):
         """A batch for ``loss``: (example, number of its view) and labels int64 (n,)."""
 
 
-def hashes_of(
-    examples: Sequence[Example], progress: Progress
-) -> tuple[dict[Example, str], list[tuple[Example, InputError]]]:
-    """SHA-256 of the content of each file, and the files that cannot be read."""
-    found: dict[Example, str] = {}
-    bad: list[tuple[Example, InputError]] = []
-    for at, example in enumerate(examples, 1):
-        try:
-            found[example] = example.hash()
-        except InputError as error:
-            bad.append((example, error))
-        progress(at, len(examples), "reading")
-    return found, bad
-
-
 class Labelled:
     """Numbers of examples, as the loop draws them; the batch is made when all of it is known."""
 

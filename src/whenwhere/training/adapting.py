@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import torch
 
+from whenwhere import __version__
 from whenwhere.adapt.adapted import Adapted
 from whenwhere.adapt.methods import load_adapted
 from whenwhere.adapt.placement_file import Placement
@@ -27,24 +28,25 @@ from whenwhere.datasets.labelled_files import Example, LabelledFiles, repeated
 from whenwhere.errors import InputError
 from whenwhere.layers.persistence import read_json
 from whenwhere.reports import adapted as report
+from whenwhere.training.adapt_content import fingerprint, hashes_of, in_order
 from whenwhere.training.adapt_recipe import (
     RUN,
     AdaptRecipe,
     begun,
     check_folder,
     claim,
-    fingerprint,
     settle,
     settled,
     settled_feed,
+    unclaim,
 )
-from whenwhere.training.adapt_stores import Labelled, States, examine, hashes_of, pieces, store_for
+from whenwhere.training.adapt_stores import Labelled, States, examine, pieces, store_for
 from whenwhere.training.checkpoint import newest_checkpoint
 from whenwhere.training.config import FitConfig
 from whenwhere.training.data import Batches
 from whenwhere.training.fit import fit
 from whenwhere.training.threads import idle_threads, threads_put_back
-from whenwhere.training.trained import ADAPTER, Progress, Tell, Tested, left_out
+from whenwhere.training.trained import ADAPTER, Progress, Tell, Tested, left_out, undecodable
 
 _TWINS = 3  # pairs told
 _POINTS = 60  # of a curve
@@ -62,6 +64,7 @@ class AdaptResult:
         tested: number of test examples.
         seconds: of this start: reading and caching, training, testing; empty if the run had ended before.
         cached: examples found in the cache, and all; (0, 0) if there was none.
+        clips: whether it was trained on clips, not on pictures.
     """
 
     model: Adapted
@@ -71,6 +74,7 @@ class AdaptResult:
     tested: int
     seconds: dict[str, float]
     cached: tuple[int, int]
+    clips: bool = False
 
 
 @threads_put_back()
@@ -125,10 +129,10 @@ def adapt_files(
     if placement is not None:
         placement.config(backbone)
     model = recipe.build(backbone.to(computing), data.classes).to(computing)
-    everything = [example for split in ("train", "val", "test") for example in data.of(split)]
+    everything, made = in_order(data), not folder.exists()
     hashes, bad = hashes_of(everything, progress)
     claim(folder, recipe, data, fingerprint(everything, hashes))
-    ended = _ended(folder, backbone, tell)
+    ended = _ended(folder, backbone, data.has_videos, tell)
     if ended is not None:
         return ended
     threads, most = settled(folder, "threads") or idle_threads(), torch.get_num_threads()
@@ -142,17 +146,24 @@ def adapt_files(
         tell(why)
     bad += store.take(hashes, progress)
     if bad and (strict or len(bad) == len(everything)):
-        raise InputError(left_out(bad), "files that decode", "take them out, or do without --strict" if strict else "")
-    if bad:
-        tell(left_out(bad))
+        unclaim(folder, made)
+        todo = f"take {'them' if len(bad) > 1 else 'it'} out, or do without --strict" if strict else ""
+        raise InputError(f"stopped: {undecodable(bad)}", "files that decode", todo)
     lost = {example for example, _ in bad}
     examples = {
         split: [example for example in data.of(split) if example not in lost] for split in ("train", "val", "test")
     }
     examples = {split: members for split, members in examples.items() if members}
+    if bad:
+        tell(f"{left_out(bad)}; that leaves {' and '.join(f'{len(some)} {name}' for name, some in examples.items())}")
     _tell_twins(examples, hashes, tell)
     if "train" not in examples or "test" not in examples:
+        unclaim(folder, made)
         raise InputError(f"{data.source}: no usable examples to {'test on' if 'train' in examples else 'train on'}")
+    in_test = {example.label for example in examples["test"]}
+    untested = [name for name in data.classes if name not in in_test]
+    if untested:
+        tell(report.without_test(untested))
     prepared = time.perf_counter()
 
     # 2. Training.
@@ -201,7 +212,11 @@ def adapt_files(
         "data": data.source,
         "examples": {split: len(members) for split, members in examples.items()},
         "classes": list(data.classes),
+        "held_out": data.made_split,
+        "clips": data.has_videos,
+        "untested": untested,
         "left_out": [example.name for example, _ in bad],
+        "version": __version__,
         "recipe": dataclasses.asdict(recipe),
         "steps": steps,
         "resumed_at": resumed,
@@ -218,10 +233,12 @@ def adapt_files(
     }
     curves = _curves(folder / RUN / "metrics.jsonl", "val" if "val" in examples else "test")
     report.write(folder, facts, result.confusion(), curves, _said(examples["test"], result))
-    return AdaptResult(model, folder, result.accuracy, result.interval, len(result.truth), seconds, store.cached)
+    return AdaptResult(
+        model, folder, result.accuracy, result.interval, len(result.truth), seconds, store.cached, data.has_videos
+    )
 
 
-def _ended(folder: Path, backbone: Backbone, tell: Tell) -> AdaptResult | None:
+def _ended(folder: Path, backbone: Backbone, clips: bool, tell: Tell) -> AdaptResult | None:
     """The result of a run that has come to its end."""
     path = folder / report.METRICS
     if not begun(folder) or not path.is_file() or not (folder / ADAPTER).is_dir():
@@ -230,7 +247,8 @@ def _ended(folder: Path, backbone: Backbone, tell: Tell) -> AdaptResult | None:
     tell("this run has come to its end before; nothing is trained")
     low, high = facts["interval"]
     model = load_adapted(folder / ADAPTER, backbone)
-    return AdaptResult(model, folder, facts["accuracy"]["test"], (low, high), facts["examples"]["test"], {}, (0, 0))
+    tested = facts["examples"]["test"]
+    return AdaptResult(model, folder, facts["accuracy"]["test"], (low, high), tested, {}, (0, 0), clips)
 
 
 def _device(name: str) -> torch.device:

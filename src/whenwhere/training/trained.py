@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ import torch
 from whenwhere.adapt.adapted import Adapted
 from whenwhere.adapt.methods import load_adapted
 from whenwhere.backbones.vision import Backbone
-from whenwhere.datasets.labelled_files import SPLITS, Example, held_out, read_labelled
+from whenwhere.datasets.labelled_files import SPLITS, Example, LabelledFiles, held_out, read_labelled
 from whenwhere.errors import InputError, WeightsError
-from whenwhere.layers.persistence import read_json
+from whenwhere.layers.persistence import CONFIG_FILE, read_json
+from whenwhere.media.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from whenwhere.training.adapt_content import fingerprint, hashes_of, in_order, place_of
 from whenwhere.training.threads import idle_threads, threads_put_back
 
 RECIPE, ADAPTER = "recipe.json", "adapter"
@@ -86,10 +88,20 @@ class TrainedAdapter:
     Args:
         model: on its backbone.
         frames: pictures it reads of each clip; 1 for images.
+        clips: whether it takes clips, not pictures; None is where it reads several frames.
+        trained_on: where the data lay that it was trained on, and what they held (see
+            :func:`whenwhere.training.adapt_content.fingerprint`); None where that is not known.
     """
 
     model: Adapted
     frames: int = 1
+    clips: bool | None = None
+    trained_on: tuple[str, str] | None = None
+
+    @property
+    def takes(self) -> str:
+        """What it is for: "clip" or "picture"."""
+        return "clip" if (self.frames > 1 if self.clips is None else self.clips) else "picture"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -110,24 +122,33 @@ class TrainedAdapter:
         path = Path(folder)
         recipe = path / RECIPE
         if not recipe.is_file():
+            if not (path / CONFIG_FILE).is_file():
+                what = "is no adapter" if path.exists() else "does not exist"
+                raise WeightsError(f"{path} {what}", "the folder of `whenwhere adapt` (its --out)")
             model = load_adapted(path, backbone)
             return cls(model, getattr(model.config, "frames", None) or 1)
         if not (path / ADAPTER).is_dir():
             raise WeightsError(
                 f"{path} holds a run that has not come to its end", "an adapter", "run its command again"
             )
-        frames = read_json(recipe).get("frames")
+        facts = read_json(recipe)
+        frames, clips, place, content = (facts.get(name) for name in ("frames", "clips", "data", "content"))
         if not isinstance(frames, int) or frames < 1:
             raise WeightsError(f"{recipe}: frames is {frames!r}", "1 or more")
-        return cls(load_adapted(path / ADAPTER, backbone), frames)
+        known = (place, content) if isinstance(place, str) and isinstance(content, str) else None
+        clips = clips if isinstance(clips, bool) else None
+        return cls(load_adapted(path / ADAPTER, backbone), frames, clips, known)
 
     def predict(self, files: Sequence[str | os.PathLike[str] | Example]) -> list[list[tuple[str, float]]]:
         """Classes of files with their probabilities, the surest first.
 
         Raises:
-            InputError: a file that cannot be decoded; the message names it.
+            InputError: a file that cannot be decoded, or is a picture where the adapter takes clips, or a clip where
+                it takes pictures; the message names it.
         """
         examples = [file if isinstance(file, Example) else Example(Path(file), "") for file in files]
+        for example in examples:
+            self._check_kind(example)
         rows, bad = say(self.model, examples, self.frames)
         if bad:
             raise bad[0][1]
@@ -138,7 +159,7 @@ class TrainedAdapter:
     def evaluate(
         self,
         data: str | os.PathLike[str],
-        split: str = "test",
+        split: str = "auto",
         *,
         tell: Tell = lambda line: None,
         progress: Progress = lambda done, of, what: None,
@@ -147,26 +168,33 @@ class TrainedAdapter:
 
         Args:
             data: as :func:`whenwhere.datasets.labelled_files.read_labelled` takes it.
-            split: "train", "val", "test", or "all".
+            split: "train", "val", "test", or "all"; of data without val and test, "test" is one in five of each class.
+                "auto" is "test" where the data have it, and where they are those that the adapter was trained on; else
+                "all".
             tell: called with lines for a person.
             progress: called with (done, of, what).
 
         Raises:
-            InputError: no such examples, a class that the adapter does not know, or nothing that decodes.
+            InputError: no such examples, a class that the adapter does not know, pictures where it takes clips (or
+                clips where it takes pictures), or nothing that decodes.
         """
         files = read_labelled(data, labelled=False)
-        if split != "all":
-            files = held_out(files)
         unknown = sorted(set(files.classes) - set(self.labels))
         if unknown:
             raise InputError(
                 f"{files.source} has the class {unknown[0]!r}", f"classes of this adapter: {', '.join(self.labels[:8])}"
             )
-        if split not in (*SPLITS, "all"):
-            raise InputError(f"split {split!r}", f"one of {', '.join(SPLITS)}, all")
+        if split not in ("auto", *SPLITS, "all"):
+            raise InputError(f"split {split!r}", f"one of auto, {', '.join(SPLITS)}, all")
+        if split == "auto":
+            files, split = self._choose(files)
+        elif split != "all":
+            files = held_out(files)
         examples = files.examples if split == "all" else files.of(split)
         if not examples:
             raise InputError(f"{files.source} has no {split} examples", "another split")
+        for example in examples:
+            self._check_kind(example)
         for note in files.notes:
             tell(note)
         torch.set_num_threads(idle_threads())
@@ -180,12 +208,49 @@ class TrainedAdapter:
         truth = np.array([index[e.label] for e in examples if e not in lost], np.int64)
         return Tested(self.labels, rows, truth)
 
+    def _check_kind(self, example: Example) -> None:
+        """By the suffix; a file with none of a picture or clip is left to the decoder."""
+        suffix = PurePosixPath(example.member or example.path.name).suffix.lower()
+        takes = self.takes
+        if suffix in (IMAGE_SUFFIXES if takes == "clip" else VIDEO_SUFFIXES):
+            other = "picture" if takes == "clip" else "clip"
+            raise InputError(
+                f"{example.name} is a {other}, by its suffix", f"a {takes}, as this adapter takes {takes}s"
+            )
+
+    def _choose(self, files: LabelledFiles) -> tuple[LabelledFiles, str]:
+        """What is tested where nobody says it: what the adapter has not been trained on. A note tells it."""
+        divided = held_out(files)
+        if not divided.made_split:
+            return files, "test"
+        held, count = len(divided.of("test")), len(files.examples)
+        same = False
+        if self.trained_on is not None:
+            everything = in_order(divided)
+            same = fingerprint(everything, hashes_of(everything)[0]) == self.trained_on[1]
+        if same or (self.trained_on is not None and place_of(files) == self.trained_on[0]):
+            changed = "" if same else ", but files have changed since, so some of them may have been trained on"
+            note = (
+                f"these are the data that the adapter was trained on{changed}: {held} of {count} examples are tested, "
+                "the one in five of each class that is held out of training; --split all tests every one"
+            )
+            return replace(divided, notes=(*files.notes, note)), "test"
+        unknown = "it is not known what the adapter was trained on"
+        why = unknown if self.trained_on is None else "the adapter was not trained on these data"
+        note = f"no test split given, and {why}: all {count} examples are tested; --split test tests one in five"
+        return replace(files, notes=(*files.notes, note)), "all"
+
+
+def undecodable(bad: Sequence[tuple[Example, InputError]]) -> str:
+    """One line on files that cannot be decoded, with the reasons."""
+    reasons = "; ".join(error.given for _, error in bad[:_TOLD])
+    more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
+    return f"{len(bad)} file{'s' * (len(bad) > 1)} cannot be decoded: {reasons}{more}"
+
 
 def left_out(bad: Sequence[tuple[Example, InputError]]) -> str:
     """One line on files that were left out."""
-    reasons = "; ".join(error.given for _, error in bad[:_TOLD])
-    more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
-    return f"{len(bad)} file{'s' * (len(bad) > 1)} left out, they cannot be decoded: {reasons}{more}"
+    return f"left out: {undecodable(bad)}"
 
 
 def say(
