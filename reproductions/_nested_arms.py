@@ -61,7 +61,6 @@ class Arm:
         lr: learning rate; 0 is that of the size.
         widths_first: share of the multiply-adds that go to training all widths at once before (with a schedule of
             their own), as MatViT is trained.
-        times: how many times the size's multiply-adds are spent.
     """
 
     kind: Literal["dense", "nested", "widths", "merging", "dropping"]
@@ -72,7 +71,6 @@ class Arm:
     start: int = 0
     lr: float = 0.0
     widths_first: float = 0.0
-    times: int = 1
 
 
 def vit(size: Size, arm: Arm) -> NestedViT:
@@ -226,7 +224,7 @@ def test_scores(model: nn.Module, arm: Arm, size: Size) -> dict[str, Any]:
 def run(arm: Arm, size: Size, seed: int) -> dict[str, Any]:
     """Train and test one arm. Costs do not include the training of the dense model that it starts from."""
     state = trained_dense(size, arm.start, seed) if arm.start else None
-    whole, dense = arm.times * size.steps, vit(size, Arm("dense")).flops()
+    whole, dense = size.steps, vit(size, Arm("dense")).flops()
     torch.manual_seed(seed)
     start = time.process_time()
     draw = (1, seed, arm.start) if arm.start else (1, seed)

@@ -1,15 +1,14 @@
 """Do the claims of Mixture of Nested Experts (Jain et al., NeurIPS 2024) hold at small scale?
 
 Command: ``python reproductions/mone_claims.py [--arms NAME ...] [--seeds 0 1 2]``
-Cost: about a minute of one core for each of 87 runs, the last ones four. A run that is done is in the results at once,
+Cost: about a minute of one core for each of 84 runs. A run that is done is in the results at once,
 and a second call goes on with those that are missing; results of another version of the task are refused, not mixed.
 
 The task is to name a digit somewhere on a cluttered canvas (``_cluttered_digits.py``); the models are small vision
 transformers of 36 tokens, all from random weights (``_nested_arms.py``). The training budget was settled with the dense
 model alone in view: 300 steps bring it to about 70 % where 10 % is chance, so there is room both ways. Every arm is
 trained with as many multiply-adds as those 300 steps take (the paper's isoFLOPs); the arms "equal steps" are not. The
-arms "tuned" start from one dense model of 1,200 steps and spend the same again as the others at half the learning rate,
-"longer" four times as much.
+arms "tuned" start from one dense model of 1,200 steps and spend the same again as the others at half the learning rate.
 """
 
 from __future__ import annotations
@@ -62,7 +61,6 @@ ARMS = {
     "tuned mone 0.6": Arm("nested", 0.6, **TUNED),
     "tuned mone 0.8": Arm("nested", 0.8, **TUNED),
     "tuned random 0.2": Arm("nested", 0.2, random=True, **TUNED),
-    "tuned adaptive, longer": Arm("nested", None, times=4, **TUNED),
 }
 
 
