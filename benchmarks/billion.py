@@ -1,7 +1,7 @@
 """A vision transformer of a billion weights adapted to video on one machine: LoSA, and other methods beside it.
 
 Run: python benchmarks/billion.py [--threads 2] [--frames 8] [--methods losa lora]
-Cost: minutes for each method on two cores; about 4 GB of memory for LoSA.
+Cost: minutes for each method on two cores; 4.2 GB of memory for LoSA.
 
 ViT-g/14 of timm at 224 pixels (1.0 billion weights), random weights in bfloat16, one clip, two optimiser steps. The
 model is built without storage and gets its weights in bfloat16, so they never exist in float32. Each method runs in a

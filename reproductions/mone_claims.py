@@ -1,8 +1,8 @@
 """Do the claims of Mixture of Nested Experts (Jain et al., NeurIPS 2024) hold at small scale?
 
 Command: ``python reproductions/mone_claims.py [--arms NAME ...] [--seeds 0 1 2]``
-Cost: about a minute of one core for each of 84 runs. A run that is done is in the results at once,
-and a second call goes on with those that are missing; results of another version of the task are refused, not mixed.
+Cost: about a minute of one core for each of 84 runs. A run that is done is in the results at once, and a second call
+goes on with those that are missing; results of another version of the task are refused, not mixed.
 
 The task is to name a digit somewhere on a cluttered canvas (``_cluttered_digits.py``); the models are small vision
 transformers of 36 tokens, all from random weights (``_nested_arms.py``). The training budget was settled with the dense
