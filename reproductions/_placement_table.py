@@ -308,7 +308,7 @@ def draw_maps(record: dict[str, Any], folder: Path) -> None:
         best = sorted(found, key=lambda edge: -found[edge])[:3]
         for what, table, bar, marks, title in (
             ("accuracy", accuracy, "test accuracy, %", best, f"{name}: one adapter, the best three framed"),
-            ("rank", ranks, "gradient rank (lowest tenth alike)", guided, f"{name}: six guided edges framed"),
+            ("rank", ranks, "gradient rank; lowest tenth drawn alike", guided, f"{name}: six guided edges framed"),
         ):
             charts.heat_map(
                 folder / f"placement_{what}_{name}.png",
