@@ -335,7 +335,7 @@ def test_settings_that_make_no_sense_are_refused(settings, said):
 
 def test_taps_and_inputs_that_do_not_fit_are_refused(make_backbone):
     backbone = make_backbone("clip")
-    with pytest.raises(InputError, match=r"taps \[3, -4\].*layers in -3..2"):
+    with pytest.raises(InputError, match=r"taps \[3, -4\].*expected layers 0 to 2, or -3 to -1 from the end"):
         Losa(backbone, "ab", LosaConfig(taps=(0, 3, -4)))
     pixels, images = pixels_for(backbone), Losa(backbone, "ab")
     with pytest.raises(InputError, match=r"clips of 2 frames.*images"):

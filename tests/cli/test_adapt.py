@@ -207,9 +207,14 @@ def test_a_set_by_name_is_data_everywhere(run, tmp_path, backbones):
 
 def test_frames_among_the_settings_are_refused_before_anything_is_made(run, data, backbones):
     command = ("adapt", data, "--backbone", backbones["vit"], "--out", "mine")
-    for wrong in (("--set", "frames=3"), ("--set", "frames=1"), ("--frames", 2, "--set", "frames=3")):
+    named, several = "the option frames, which sets it", "only clips have several frames"
+    for wrong, said in (
+        (("--set", "frames=3"), named),
+        (("--set", "frames=1"), named),
+        (("--frames", 2, "--set", "frames=3"), several),
+    ):
         code, _, err = run(*command, *wrong)
-        assert code == 2 and "the option frames, which sets it" in err and not Path("mine").exists()
+        assert code == 2 and said in err and not Path("mine").exists()
 
 
 def _start(arguments, folder):

@@ -52,13 +52,13 @@ def test_the_commands_run_as_they_stand(folder):
     assert [line.split()[:2] for line in said[-6:-3]] == [
         [f"{name}:", "night"] for name in ("new.jpg", "more/1.jpg", "more/2.jpg")
     ]
-    assert said[-2:] == ["  day: 1 of 1", "  night: 1 of 1"]  # the held-out fifth
+    assert said[-2:] == ["  day: 5 of 5", "  night: 5 of 5"]  # all of other pictures
 
 
 def test_the_code_runs_as_it_stands(folder, cache):
     said = run([sys.executable, "-c", BLOCKS["python"]], folder)
     assert said[0].startswith("1.0 (") and said[0].endswith(" 4")
-    assert said[1].startswith("('night', 0.") and said[2] == "[('day', 1, 1), ('night', 1, 1)]"
+    assert said[1].startswith("('night', 0.") and said[2] == "[('day', 5, 5), ('night', 5, 5)]"
 
 
 def test_every_option_is_on_the_page():
