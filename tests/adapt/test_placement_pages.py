@@ -105,8 +105,6 @@ def test_figures_are_read_from_the_right_runs(script):
 
 def test_the_page_says_what_the_placement_results_say(script):
     table = script("_placement_table")
-    if not table.RESULTS.exists():
-        pytest.skip("placement_claims.py has not been run")
     record = json.loads(table.RESULTS.read_text(encoding="utf-8"))
     page = table.PAGE.read_text(encoding="utf-8")
     assert table.with_section(page, record) == page, "run python reproductions/_placement_table.py"

@@ -13,7 +13,6 @@ import torch
 from tiny_backbones import TINY_VIT, write_timm
 from whenwhere.adapt.methods import METHODS, for_any_backbone, method
 from whenwhere.backbones.vision import vision
-from whenwhere.cli import main
 from whenwhere.errors import InputError, WeightsError
 from whenwhere.media import write_image, write_video
 from whenwhere.training.adapt_data import adapt_data
@@ -28,20 +27,6 @@ def backbone(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("backbones") / "vit"
     write_timm(folder, "vit_tiny_patch16_224", **TINY_VIT)
     return folder
-
-
-@pytest.fixture
-def run(tmp_path, cache, capsys, monkeypatch):
-    """Run a command in an empty folder with an empty cache: exit code, what it printed, what it complained of."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*arguments) -> tuple[int, str, str]:
-        code = main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def shaded(label, seed):
@@ -224,3 +209,9 @@ def test_the_help_shows_no_python(run, command):
     for odd in ("{None}", "(default: )", "(default: '')", "(default: None)"):
         assert odd not in out
     assert ".tsv" in out or command == "predict"
+
+
+def test_one_picture_a_class_leaves_none_to_test(run, tmp_path, backbone):
+    code, _, err = adapt(run, pictures(tmp_path / "few", count=1), backbone)
+    assert code == 2 and "has no test examples" in err and "two or more files of a class" in err
+    assert not (tmp_path / "mine").exists()

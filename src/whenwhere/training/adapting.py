@@ -120,7 +120,10 @@ def adapt_files(
     computing = _device(device)
     check_folder(folder, recipe, data)
     if not data.of("test"):
-        raise InputError(f"{data.source} has no test examples", "a test split, or neither val nor test")
+        raise InputError(
+            f"{data.source} has no test examples",
+            "a test split, or, with neither val nor test, two or more files of a class to hold some out",
+        )
     for note in data.notes:
         tell(note)
 
